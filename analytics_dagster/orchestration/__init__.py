@@ -1,0 +1,1 @@
+"""When resources are loaded: everything that is Dagster."""

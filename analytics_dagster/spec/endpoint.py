@@ -1,0 +1,62 @@
+"""How one resource is asked for: request, pages, selector and cursor."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from analytics_dagster.spec.auth import Auth
+from analytics_dagster.spec.model import Model
+from analytics_dagster.spec.paginators import Paginator
+from analytics_dagster.spec.units import Timezone
+
+
+class Incremental(Model):
+    """The clock that the API filters on, and how its bounds are written."""
+
+    cursor_path: str = Field(description="Where a row carries the cursor (JSONPath).")
+    initial_value: Any = Field(None, description="Where a first load without partitions starts.")
+    end_value: Any = Field(None, description="Where a load without partitions ends.")
+    last_value_func: Literal["min", "max"] = "max"
+    primary_key: str | list[str] | None = None
+    row_order: Literal["asc", "desc"] | None = None
+    allow_external_schedulers: bool | None = None
+    on_cursor_value_missing: Literal["raise", "include", "exclude"] = "raise"
+    lag: float | None = Field(
+        None, description="How far a load without partitions reaches back behind its cursor, in seconds."
+    )
+    range_start: Literal["open", "closed"] = "closed"
+    range_end: Literal["open", "closed"] = "open"
+    start_param: str | None = Field(None, description="The query parameter of the lower bound.")
+    end_param: str | None = Field(None, description="The query parameter of the upper bound.")
+    format: str | None = Field(
+        None,
+        description="How bounds are written: iso (default), date, epoch, epoch_ms or a strftime pattern.",
+        examples=["iso", "date", "epoch", "epoch_ms", "%Y%m%dT%H"],
+    )
+    start: Literal["inclusive", "exclusive"] = "inclusive"
+    end: Literal["exclusive", "inclusive"] = "exclusive"
+    timezone: Timezone = Field("UTC", description="Of bounds and of cursors that carry no offset.")
+
+
+class ResponseAction(Model):
+    """What to do with an answer of a certain status or text."""
+
+    status_code: int | None = None
+    content: str | None = None
+    action: Literal["ignore"]
+
+
+class Endpoint(Model):
+    """One endpoint of the API."""
+
+    path: str
+    method: Literal["GET", "POST"] = "GET"
+    params: dict[str, Any] = {}
+    json_body: dict[str, Any] | None = Field(None, alias="json")
+    data: Any = None
+    headers: dict[str, Any] = {}
+    paginator: Paginator | None = None
+    data_selector: str | None = None
+    response_actions: list[ResponseAction] = []
+    incremental: Incremental | None = None
+    auth: Auth | None = None
