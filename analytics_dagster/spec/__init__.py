@@ -1,1 +1,70 @@
 """What an API file may say, and how files are found, read and checked. Imports nothing of ours."""
+
+from analytics_dagster.spec.api import (
+    Api,
+    Client,
+    Limits,
+    Partitions,
+    Rerun,
+    Resource,
+    ResourceDefaults,
+    Retry,
+)
+from analytics_dagster.spec.auth import ApiKeyAuth, Auth, BearerAuth, HttpBasicAuth, OAuth2Auth
+from analytics_dagster.spec.checking import ApiFile
+from analytics_dagster.spec.endpoint import Endpoint, EndpointDefaults, Incremental, ResponseAction
+from analytics_dagster.spec.files import find_files, parse_text, read_file, read_files
+from analytics_dagster.spec.json_schema import json_schema
+from analytics_dagster.spec.paginators import (
+    CursorPaginator,
+    HeaderCursorPaginator,
+    HeaderLinkPaginator,
+    JsonLinkPaginator,
+    OffsetPaginator,
+    PageNumberPaginator,
+    Paginator,
+    SimplePaginator,
+)
+from analytics_dagster.spec.problems import ApiFileError, Problem
+from analytics_dagster.spec.units import in_timezone
+from analytics_dagster.spec.windows import Window, window_containing, windows_between
+
+__all__ = [
+    "Api",
+    "ApiFile",
+    "ApiFileError",
+    "ApiKeyAuth",
+    "Auth",
+    "BearerAuth",
+    "Client",
+    "CursorPaginator",
+    "Endpoint",
+    "EndpointDefaults",
+    "HeaderCursorPaginator",
+    "HeaderLinkPaginator",
+    "HttpBasicAuth",
+    "Incremental",
+    "JsonLinkPaginator",
+    "Limits",
+    "OAuth2Auth",
+    "OffsetPaginator",
+    "PageNumberPaginator",
+    "Paginator",
+    "Partitions",
+    "Problem",
+    "Rerun",
+    "Resource",
+    "ResourceDefaults",
+    "ResponseAction",
+    "Retry",
+    "SimplePaginator",
+    "Window",
+    "find_files",
+    "in_timezone",
+    "json_schema",
+    "parse_text",
+    "read_file",
+    "read_files",
+    "window_containing",
+    "windows_between",
+]

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from analytics_dagster.spec.auth import Auth
-from analytics_dagster.spec.endpoint import Endpoint
+from analytics_dagster.spec.endpoint import Endpoint, EndpointDefaults
 from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.paginators import Paginator
-from analytics_dagster.spec.units import Duration, Size, Time, Timezone
+from analytics_dagster.spec.placeholders import parents
+from analytics_dagster.spec.texts import (
+    Cron,
+    Name,
+    Names,
+    Origin,
+    Owner,
+    SchemaContract,
+    Tags,
+    Url,
+    WriteDisposition,
+)
+from analytics_dagster.spec.units import Duration, Size, Time, Timezone, in_timezone
 
 
 class Client(Model):
     """What all requests to the API share."""
 
-    base_url: str
-    headers: dict[str, str] = {}
+    base_url: Url
+    headers: dict[str, str] = Field(default={})
     auth: Auth | None = None
     paginator: Paginator | None = None
-    allowed_hosts: list[str] = Field(
+    allowed_hosts: list[Origin] = Field(
         default=[], description="Other origins that a next link or a redirect may lead to."
     )
     max_response_bytes: Size = 10**9
@@ -30,28 +42,29 @@ class Client(Model):
 class Retry(Model):
     """When and how often a request is tried again."""
 
-    max_retries: int = Field(3, ge=0)
-    backoff_factor: float = Field(2, ge=0)
-    status_codes: list[int] = [429, 500, 502, 503, 504]
+    max_retries: int = Field(default=3, ge=0)
+    backoff_factor: float = Field(default=2, ge=0)
+    status_codes: list[Annotated[int, Field(ge=100, le=599)]] = Field(default=[429, 500, 502, 503, 504])
     max_wait: Duration = Field(
-        timedelta(minutes=10), description="The longest wait that a Retry-After may ask for."
+        default=timedelta(minutes=10), description="The longest wait that a Retry-After may ask for."
     )
 
 
 class Limits(Model):
     """The budget of requests that all threads of a run share."""
 
-    requests: int | None = Field(None, gt=0)
+    requests: int | None = Field(default=None, gt=0)
     per: Literal["second", "minute", "hour", "day"] = "minute"
-    concurrency: int = Field(4, gt=0, description="Requests in flight at once.")
+    concurrency: int = Field(default=4, gt=0, description="Requests in flight at once.")
 
 
 class Rerun(Model):
     """What the failure sensor does with a failed run."""
 
-    max_reruns: int = Field(3, ge=0)
+    max_reruns: int = Field(default=3, ge=0)
     delays: list[Duration] = Field(
         default=[timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)],
+        min_length=1,
         description="The wait before each rerun; the last one holds for all further ones.",
     )
 
@@ -62,46 +75,73 @@ class Partitions(Model):
     every: Literal["hour", "day", "week", "month"]
     start: Time
     timezone: Timezone = "UTC"
-    lookback: int = Field(0, ge=0, description="Windows that a scheduled run reads again, for late data.")
+    lookback: int = Field(
+        default=0, ge=0, description="Windows that a scheduled run reads again, for late data."
+    )
+
+    @property
+    def first(self) -> datetime:
+        """The instant at which the first window starts."""
+        return in_timezone(self.start, self.timezone)
 
 
-class ResourceDefaults(Model):
-    """What a resource may say, and what `resource_defaults` may say for all of them."""
+class ResourceOptions(Model):
+    """What a resource may say apart from its name and endpoint."""
 
-    endpoint: Endpoint | None = None
-    primary_key: str | list[str] | None = None
-    merge_key: str | list[str] | None = None
-    write_disposition: Literal["merge", "append", "replace"] = "append"
-    columns: dict[str, dict[str, Any]] = {}
-    schema_contract: str | dict[str, str] | None = None
-    max_table_nesting: int | None = Field(None, ge=0)
+    primary_key: Names | None = None
+    merge_key: Names | None = None
+    write_disposition: WriteDisposition = "append"
+    columns: dict[str, dict[str, Any]] = Field(default={})
+    schema_contract: SchemaContract | None = None
+    max_table_nesting: int | None = Field(default=None, ge=0)
     table_name: str | None = None
     parallelized: bool | None = None
-    include_from_parent: list[str] = []
+    include_from_parent: list[str] = Field(default=[])
     selected: bool = True
     description: str | None = None
-    owners: list[str] = []
-    tags: dict[str, str] = {}
+    owners: list[Owner] = Field(default=[])
+    tags: Tags = Field(default={})
     partitions: Partitions | None = None
-    schedule: str | None = Field(None, description="A cron expression, in the partitions' time zone.")
+    schedule: Cron | None = Field(
+        default=None, description="A cron expression, in the partitions' time zone."
+    )
     on_rerun: Literal["merge", "replace_window"] | None = None
 
 
-class Resource(ResourceDefaults):
+class ResourceDefaults(ResourceOptions):
+    """What all resources share where they do not say otherwise."""
+
+    endpoint: EndpointDefaults | None = None
+
+
+class Resource(ResourceOptions):
     """One resource: an asset in Dagster, a table in the destination."""
 
-    name: str
+    name: Name
     endpoint: Endpoint
+
+    @property
+    def rerun_mode(self) -> Literal["merge", "replace_window"]:
+        """What a run of a window does with rows that the window already has: `on_rerun`, or its default."""
+        if self.on_rerun:
+            return self.on_rerun
+        upserts = self.write_disposition == "merge" and self.primary_key
+        return "merge" if upserts else "replace_window"
+
+    @property
+    def parent(self) -> str | None:
+        """The resource whose rows this one asks for one by one, if any."""
+        return next(iter(parents(self.endpoint)), None)
 
 
 class Api(Model):
     """One API file, its defaults already merged into its resources."""
 
     version: Literal[1] = 1
-    name: str
+    name: Name
     description: str | None = None
-    owners: list[str] = []
-    tags: dict[str, str] = {}
+    owners: list[Owner] = Field(default=[])
+    tags: Tags = Field(default={})
     client: Client
     retry: Retry = Retry()
     limits: Limits = Limits()

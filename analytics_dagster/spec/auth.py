@@ -1,10 +1,11 @@
 """How an API wants to be authenticated: dlt's auth configurations, key for key."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field
 
 from analytics_dagster.spec.model import Model
+from analytics_dagster.spec.texts import Url
 
 
 class BearerAuth(Model):
@@ -18,9 +19,11 @@ class ApiKeyAuth(Model):
     """A key in the query string or in a header."""
 
     type: Literal["api_key"]
-    name: str = Field("Authorization", description="The name of the parameter or header.")
+    name: str = Field(default="Authorization", description="The name of the parameter or header.")
     api_key: str = Field(description="The key, as a ${NAME} template.")
-    location: Literal["header", "query", "param"] = "header"
+    location: Literal["header", "query", "param"] = Field(
+        default="header", description="Where the key is sent; param is dlt's other word for query."
+    )
 
 
 class HttpBasicAuth(Model):
@@ -35,28 +38,30 @@ class OAuth2Auth(Model):
     """OAuth 2 client credentials (RFC 6749, section 4.4): the token is fetched."""
 
     type: Literal["oauth2_client_credentials"]
-    access_token_url: str
+    access_token_url: Url = Field(description="Where the token is fetched.")
     client_id: str
     client_secret: str
     access_token_request_data: dict[str, Any] = Field(
         default={}, description="Further fields of the token request, such as scope or audience."
     )
     default_token_expiration: int = Field(
-        3600, gt=0, description="Seconds a token lives where the answer does not say."
+        default=3600, gt=0, description="Seconds a token lives where the answer does not say."
     )
     client_authentication: Literal["body", "basic"] = Field(
-        "body", description="Where the client's id and secret go (RFC 6749, section 2.3.1)."
+        default="body", description="Where the client's id and secret go (RFC 6749, section 2.3.1)."
     )
 
 
 def _full_form(value: Any) -> Any:
     """Write dlt's and our short forms out: no type means bearer, oauth2 means client credentials."""
     if isinstance(value, dict):
-        kind = value.get("type", "bearer")
-        kind = "oauth2_client_credentials" if kind == "oauth2" else kind
-        return {**value, "type": kind}
-    if isinstance(value, str):
-        raise ValueError(f"write it out, so that its secrets have a place: auth: {{type: {value}, …}}")
+        given = cast("dict[str, Any]", value)
+        kind = given.get("type", "bearer")
+        return {**given, "type": "oauth2_client_credentials" if kind == "oauth2" else kind}
+    if isinstance(value, str):  # dlt's name of a type alone; not repeated, it may be a secret
+        raise ValueError(  # noqa: TRY004  pydantic collects ValueErrors
+            'expected a mapping with a type and its secrets, such as {token: "${API_TOKEN}"}'
+        )
     return value
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from analytics_dagster.spec.auth import Auth
 from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.paginators import Paginator
+from analytics_dagster.spec.texts import Names, TimeFormat
 from analytics_dagster.spec.units import Timezone
 
 
@@ -14,49 +15,63 @@ class Incremental(Model):
     """The clock that the API filters on, and how its bounds are written."""
 
     cursor_path: str = Field(description="Where a row carries the cursor (JSONPath).")
-    initial_value: Any = Field(None, description="Where a first load without partitions starts.")
-    end_value: Any = Field(None, description="Where a load without partitions ends.")
+    initial_value: Any = Field(default=None, description="Where a first load without partitions starts.")
+    end_value: Any = Field(default=None, description="Where a load without partitions ends.")
     last_value_func: Literal["min", "max"] = "max"
-    primary_key: str | list[str] | None = None
+    primary_key: Names | None = None
     row_order: Literal["asc", "desc"] | None = None
     allow_external_schedulers: bool | None = None
     on_cursor_value_missing: Literal["raise", "include", "exclude"] = "raise"
     lag: float | None = Field(
-        None, description="How far a load without partitions reaches back behind its cursor, in seconds."
+        default=None,
+        description="How far a load without partitions reaches back behind its cursor, in seconds.",
     )
     range_start: Literal["open", "closed"] = "closed"
     range_end: Literal["open", "closed"] = "open"
-    start_param: str | None = Field(None, description="The query parameter of the lower bound.")
-    end_param: str | None = Field(None, description="The query parameter of the upper bound.")
-    format: str | None = Field(
-        None,
+    start_param: str | None = Field(default=None, description="The query parameter of the lower bound.")
+    end_param: str | None = Field(default=None, description="The query parameter of the upper bound.")
+    format: TimeFormat | None = Field(
+        default=None,
         description="How bounds are written: iso (default), date, epoch, epoch_ms or a strftime pattern.",
         examples=["iso", "date", "epoch", "epoch_ms", "%Y%m%dT%H"],
     )
     start: Literal["inclusive", "exclusive"] = "inclusive"
     end: Literal["exclusive", "inclusive"] = "exclusive"
-    timezone: Timezone = Field("UTC", description="Of bounds and of cursors that carry no offset.")
+    timezone: Timezone = Field(default="UTC", description="Of bounds and of cursors that carry no offset.")
 
 
 class ResponseAction(Model):
     """What to do with an answer of a certain status or text."""
 
-    status_code: int | None = None
+    status_code: int | None = Field(default=None, ge=100, le=599)
     content: str | None = None
     action: Literal["ignore"]
 
 
-class Endpoint(Model):
-    """One endpoint of the API."""
+class EndpointOptions(Model):
+    """What an endpoint may say apart from its path."""
 
-    path: str
     method: Literal["GET", "POST"] = "GET"
-    params: dict[str, Any] = {}
-    json_body: dict[str, Any] | None = Field(None, alias="json")
+    params: dict[str, Any] = Field(default={})
+    json_body: dict[str, Any] | None = Field(default=None, alias="json")
     data: Any = None
-    headers: dict[str, Any] = {}
+    headers: dict[str, Any] = Field(default={})
     paginator: Paginator | None = None
-    data_selector: str | None = None
-    response_actions: list[ResponseAction] = []
+    data_selector: str | None = Field(
+        default=None, description="Where an answer holds its rows (JSONPath); without it, dlt looks for them."
+    )
+    response_actions: list[ResponseAction] = Field(default=[])
     incremental: Incremental | None = None
     auth: Auth | None = None
+
+
+class EndpointDefaults(EndpointOptions):
+    """What all endpoints share."""
+
+    path: str | None = None
+
+
+class Endpoint(EndpointOptions):
+    """One endpoint of the API."""
+
+    path: str = Field(description="Behind the base URL; by default the name of the resource.")

@@ -1,16 +1,27 @@
 """How an API cuts its answers into pages: dlt's paginators with all their options."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from analytics_dagster.spec.model import Model
 
+_ENDLESS = (
+    "the pages would never end: give total_path, {} or has_more_path, or leave stop_after_empty_page on"
+)
+
 
 class SimplePaginator(Model):
-    """One page, or dlt's own guess from the first answer."""
+    """A single page, or (auto) what dlt makes of the first answer."""
 
     type: Literal["single_page", "auto"]
+
+
+def _refuse_both(param: str, given: str | None, body_path: str, given_body: str | None) -> None:
+    if given is not None and given_body is not None:
+        raise ValueError(f"{param} and {body_path} exclude each other: the value is sent once")
+    if "" in (given, given_body):
+        raise ValueError(f"{param} or {body_path} is empty; leave it out for the default")
 
 
 class OffsetPaginator(Model):
@@ -28,6 +39,15 @@ class OffsetPaginator(Model):
     stop_after_empty_page: bool = True
     has_more_path: str | None = None
 
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        _refuse_both("offset_param", self.offset_param, "offset_body_path", self.offset_body_path)
+        _refuse_both("limit_param", self.limit_param, "limit_body_path", self.limit_body_path)
+        ends = (self.total_path, self.maximum_offset, self.has_more_path)
+        if ends == (None, None, None) and not self.stop_after_empty_page:
+            raise ValueError(_ENDLESS.format("maximum_offset"))
+        return self
+
 
 class PageNumberPaginator(Model):
     """Page numbers, until the stated number of pages is reached or a page is empty."""
@@ -37,10 +57,20 @@ class PageNumberPaginator(Model):
     page: int | None = None
     page_param: str | None = None
     page_body_path: str | None = None
-    total_path: str | None = Field("total", description="Where the answer states its number of pages.")
+    total_path: str | None = Field(
+        default="total", description="Where the answer states its number of pages."
+    )
     maximum_page: int | None = None
     stop_after_empty_page: bool = True
     has_more_path: str | None = None
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        _refuse_both("page_param", self.page_param, "page_body_path", self.page_body_path)
+        ends = (self.total_path, self.maximum_page, self.has_more_path)
+        if ends == (None, None, None) and not self.stop_after_empty_page:
+            raise ValueError(_ENDLESS.format("maximum_page"))
+        return self
 
 
 class CursorPaginator(Model):
@@ -52,6 +82,11 @@ class CursorPaginator(Model):
     cursor_body_path: str | None = None
     stop_after_empty_page: bool = False
     has_more_path: str | None = None
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        _refuse_both("cursor_param", self.cursor_param, "cursor_body_path", self.cursor_body_path)
+        return self
 
 
 class JsonLinkPaginator(Model):

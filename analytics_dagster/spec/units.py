@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+
+from analytics_dagster.spec.problems import nearest, shown
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -26,11 +29,14 @@ def parse_duration(value: Any) -> timedelta:
     """
     if isinstance(value, timedelta):
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return timedelta(seconds=value)
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return timedelta(seconds=float(match[1]) * _SECONDS[match[2] or "s"])
-    raise ValueError(f"expected a duration such as 30s, 10m, 1h or 2d, not {value!r}")
+    seconds = -1.0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        seconds = float(match[1]) * _SECONDS[match[2] or "s"]
+    if not 0 <= seconds <= timedelta.max.total_seconds() / 2:  # not a number fails the comparison too
+        raise ValueError(f"expected a duration such as 30s, 10m, 1h or 2d, not {shown(value)}")
+    return timedelta(seconds=seconds)
 
 
 def parse_size(value: Any) -> int:
@@ -48,7 +54,7 @@ def parse_size(value: Any) -> int:
     elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
         size = int(float(match[1]) * _BYTES[(match[2] or "B").upper()])
     if size <= 0:
-        raise ValueError(f"expected a size such as 500MB or 1GB, not {value!r}")
+        raise ValueError(f"expected a size such as 500MB or 1GB, not {shown(value)}")
     return size
 
 
@@ -68,12 +74,20 @@ def parse_time(value: Any) -> date | datetime:
                 return datetime.fromisoformat(value)
             except ValueError:
                 pass
-    raise ValueError(f"expected a date or time such as 2024-01-01 or 2024-01-01T06:00:00Z, not {value!r}")
+    raise ValueError(
+        f"expected a date or time such as 2024-01-01 or 2024-01-01T06:00:00Z, not {shown(value)}"
+    )
+
+
+_timezones = cache(available_timezones)  # it reads a directory tree
 
 
 def _known_timezone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError(f"expected a time zone such as UTC or Europe/Berlin, not {value!r}")
+    if value not in _timezones():
+        raise ValueError(
+            f"expected a time zone such as UTC or Europe/Berlin, not {shown(value)}"
+            + nearest(value, _timezones())
+        )
     return value
 
 

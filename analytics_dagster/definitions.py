@@ -1,0 +1,61 @@
+"""What Dagster loads: the API files in use, and the sample API, which a run serves for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from analytics_dagster.loading.resolve import lookup
+from analytics_dagster.orchestration.build import build_defs
+from analytics_dagster.orchestration.resources import ApiKeyCredentials, Credentials, OAuth2Credentials
+from analytics_dagster.sandbox import running_sandbox
+
+
+@contextmanager
+def sandbox_variables() -> Generator[Mapping[str, str]]:
+    """Values for the sample API's templates: those of a sandbox started here, unless `SANDBOX_URL` names one."""
+    if lookup("SANDBOX_URL"):
+        yield {}
+        return
+    with running_sandbox() as sandbox:
+        yield {
+            "SANDBOX_URL": sandbox.url,
+            "SANDBOX_API_KEY": sandbox.settings.api_key,
+            "SANDBOX_CLIENT_ID": sandbox.settings.client_id,
+            "SANDBOX_CLIENT_SECRET": sandbox.settings.client_secret,
+        }
+
+
+class _ServingSandbox(Credentials):
+    """Credentials of the sample API, which serve it for the time of a run."""
+
+    _variables: Mapping[str, str] = PrivateAttr(default={})
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator[_ServingSandbox]:
+        with sandbox_variables() as self._variables:
+            yield self
+
+    def variables(self) -> Mapping[str, str]:
+        return self._variables
+
+
+class SandboxApiKey(_ServingSandbox, ApiKeyCredentials):
+    """The sample API's key."""
+
+    api_key: str = "${SANDBOX_API_KEY}"
+
+
+class SandboxOAuth2(_ServingSandbox, OAuth2Credentials):
+    """The sample API's OAuth 2 client."""
+
+    client_id: str = "${SANDBOX_CLIENT_ID}"
+    client_secret: str = "${SANDBOX_CLIENT_SECRET}"  # noqa: S105 - a template
+
+
+defs = build_defs(
+    resources={"sandbox_credentials": SandboxApiKey(), "sandbox_oauth2_credentials": SandboxOAuth2()}
+)

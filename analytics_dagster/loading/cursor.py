@@ -1,0 +1,168 @@
+"""The cursor of a resource: which instant each row belongs to, and which rows belong to the window."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, cast
+
+import dlt
+from dlt.common import jsonpath
+from dlt.extract.items_transform import ItemTransform
+
+from analytics_dagster.reading.bounds import Bounds
+from analytics_dagster.reading.errors import CursorError
+from analytics_dagster.reading.meter import Meter
+from analytics_dagster.spec import Incremental, Resource, Window
+
+LIFTED = "_cursor"
+"""The column that holds the cursor's instant where the field itself does not."""
+
+
+def cursor_column(resource: Resource) -> str | None:
+    """The field that holds the cursor as an instant once rows are prepared.
+
+    The field itself where it is a plain one with ISO times, which dlt makes a timestamp anyway; else a
+    column of its own, so that the destination compares instants, and the field stays as it was sent.
+    """
+    incremental = resource.endpoint.incremental
+    if incremental is None:
+        return None
+    if is_number_cursor(incremental) or (
+        _is_plain(incremental.cursor_path) and (incremental.format or "iso") == "iso"
+    ):
+        return incremental.cursor_path
+    return LIFTED
+
+
+def is_number_cursor(incremental: Incremental) -> bool:
+    """Whether the cursor is a number that grows, such as an id, and not a time."""
+    return incremental.format is None and isinstance(incremental.initial_value, int | float)
+
+
+def _is_plain(path: str) -> bool:
+    return jsonpath.extract_simple_field_name(path) is not None
+
+
+class _PageStep(ItemTransform[Any, dict[str, Any]]):
+    """A step of a dlt resource that sees a whole page at once."""
+
+    def __init__(self, on_page: Callable[[list[Any]], Any]) -> None:
+        super().__init__(on_page)
+        self._on_page = on_page
+
+    def __call__(self, item: Any, meta: Any = None) -> Any:
+        return self._on_page(item if isinstance(item, list) else [item])
+
+
+class ReadCursor(_PageStep):
+    """Before dlt's filter: give each row its instant.
+
+    Args:
+        resource: The resource that is read.
+        forget: Forget the stored cursor first, for a full refresh.
+        announce_table: Tell dlt of the table even if no row follows, so that an empty window empties it.
+    """
+
+    placement_affinity: ClassVar[float] = 0.5
+
+    def __init__(self, resource: Resource, *, forget: bool, announce_table: bool) -> None:
+        super().__init__(self._rows)
+        incremental = resource.endpoint.incremental
+        assert incremental is not None
+        self._resource = resource
+        self._path = incremental.cursor_path
+        self._bounds = Bounds(incremental)
+        self._column = cast("str", cursor_column(resource))
+        self._number = is_number_cursor(incremental)
+        self._required = incremental.on_cursor_value_missing == "raise"
+        self._find = None if _is_plain(self._path) else jsonpath.compile_path(self._path)
+        self._forget = forget
+        self._announce = announce_table
+
+    def bind(self, pipe: Any) -> ReadCursor:
+        """Called by dlt before the first page, while the stored cursor can still be changed."""
+        if self._forget:
+            dlt.current.resource_state(pipe.name).pop("incremental", None)
+        return self
+
+    def _rows(self, page: list[Any]) -> Iterator[Any]:
+        if self._announce:
+            self._announce = False
+            yield dlt.mark.materialize_table_schema()
+        for row in page:
+            value = self._value(row)
+            if value is None:
+                if self._required:
+                    raise CursorError(self._missing(row))
+                if self._column == LIFTED:
+                    row[LIFTED] = None
+            elif not self._number:
+                row[self._column] = self._instant(value)
+        yield page
+
+    def _value(self, row: Any) -> Any:
+        if not isinstance(row, dict):
+            raise CursorError(
+                f"Resource `{self._resource.name}`: a row is {row!r:.80}, which has no fields, so it carries no"
+                f" cursor `{self._path}`. Check data_selector."
+            )
+        fields = cast("dict[str, Any]", row)
+        if self._find is None:
+            return fields.get(self._path)
+        return next((match.value for match in self._find.find(fields)), None)
+
+    def _instant(self, value: Any) -> datetime:
+        try:
+            return self._bounds.parse(value)
+        except (ValueError, OverflowError) as error:
+            raise CursorError(
+                f"Resource `{self._resource.name}`: the cursor `{self._path}` of a row cannot be read: {error}."
+                " Check cursor_path and format in endpoint.incremental."
+            ) from None
+
+    def _missing(self, row: dict[str, Any]) -> str:
+        keys = ", ".join(list(row)[:20])
+        what = "is null in a row" if self._path in row else "is not in a row"
+        return (
+            f"Resource `{self._resource.name}`: the cursor `{self._path}` {what}. Its fields are: {keys}."
+            " Correct endpoint.incremental.cursor_path, or say `on_cursor_value_missing: include` (or exclude)."
+        )
+
+
+class CountRows(_PageStep):
+    """After dlt's filter: count the rows of each window and keep the first few for a preview.
+
+    Args:
+        windows: The partitions' windows, in order; empty without partitions.
+        column: The field with the instant; used with windows only.
+        meter: Is told of each page's rows.
+    """
+
+    placement_affinity: ClassVar[float] = 3
+
+    def __init__(self, windows: Sequence[Window], column: str | None, meter: Meter) -> None:
+        super().__init__(self._rows)
+        self._starts = [window.start for window in windows]
+        self._column = column
+        self._meter = meter
+        self.counts = [0] * len(windows)
+        self.preview: list[Any] = []
+
+    def _rows(self, page: list[Any]) -> list[Any]:
+        self._meter.add(rows=len(page))
+        if len(self.preview) < PREVIEW_ROWS:
+            self.preview += [
+                dict(cast("dict[str, Any]", row)) if isinstance(row, dict) else {"value": row}
+                for row in page[: PREVIEW_ROWS - len(self.preview)]
+            ]
+        if self._starts and self._column:
+            for row in page:
+                instant = row[self._column]
+                if instant is not None:
+                    self.counts[bisect_right(self._starts, instant) - 1] += 1
+        return page
+
+
+PREVIEW_ROWS = 5

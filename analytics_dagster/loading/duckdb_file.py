@@ -1,0 +1,114 @@
+"""dlt's DuckDB destination for a file that several programs want: loads take turns, and wait for readers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any, ClassVar, Final, cast
+
+import duckdb
+from dlt.common.configuration import configspec
+from dlt.destinations import duckdb as dlt_duckdb
+from dlt.destinations.impl.duckdb.configuration import (
+    DuckDbClientConfiguration,
+    DuckDbConnectionPool,
+    DuckDbCredentials,
+)
+from filelock import FileLock, Timeout
+
+from analytics_dagster.reading.errors import DestinationError
+
+_PATIENCE = 60.0  # seconds to wait for another program that holds the file
+_log = logging.getLogger(__name__)
+
+
+class _TakingTurns(DuckDbConnectionPool):
+    """Opens the file when no other load has it, and waits a while for other programs.
+
+    DuckDB lets one process write. Loads wait for each other as long as it takes, with a lock beside the
+    file; a program that is not ours holds no such lock, so only DuckDB's own refusal shows it.
+    """
+
+    def __init__(self, credentials: DuckDbCredentials) -> None:
+        super().__init__(credentials)
+        self._path = Path(credentials.database)
+        self._turn = FileLock(f"{self._path}.lock", is_singleton=True, thread_local=False)
+
+    def borrow_conn(self, *args: Any, **kwargs: Any) -> duckdb.DuckDBPyConnection:
+        with self._conn_lock:
+            if self._conn is not None:
+                return super().borrow_conn(*args, **kwargs)
+            self._take_turn()
+            try:
+                return self._open(*args, **kwargs)
+            except BaseException:
+                self._turn.release()
+                raise
+
+    def return_conn(self, borrowed_conn: duckdb.DuckDBPyConnection) -> int:
+        with self._conn_lock:
+            left = super().return_conn(borrowed_conn)
+            if left == 0:
+                self._turn.release()
+            return left
+
+    def _take_turn(self) -> None:
+        try:
+            self._turn.acquire(timeout=1)
+        except Timeout:
+            _log.warning("Waiting for another load to finish with %s.", self._path)
+            self._turn.acquire()
+        except OSError as error:
+            raise DestinationError(
+                f"The DuckDB file {self._path} cannot be opened: {error}. Check that its folder exists and"
+                " may be written to."
+            ) from None
+
+    def _open(self, *args: Any, **kwargs: Any) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + _PATIENCE
+        told = False
+        while True:
+            try:
+                return super().borrow_conn(*args, **kwargs)
+            except duckdb.Error as error:
+                held = "lock on file" in str(error)
+                if not held or time.monotonic() > deadline:
+                    raise DestinationError(self._problem(error, held=held)) from None
+            if not told:
+                _log.warning(
+                    "Another program has %s open; waiting up to %.0f s for it.", self._path, _PATIENCE
+                )
+                told = True
+            time.sleep(0.5)
+
+    def _problem(self, error: duckdb.Error, *, held: bool) -> str:
+        reason = str(error).splitlines()[0]
+        if held:
+            return (
+                f"The DuckDB file {self._path} was held by another program for {_PATIENCE:.0f} s: {reason}\n"
+                "Close that program (a notebook or DuckDB shell that only reads blocks it too), then"
+                " materialize again. Nothing was written."
+            )
+        return f"The DuckDB file {self._path} cannot be opened: {reason}\nNothing was written."
+
+
+@configspec(init=False)
+class _Credentials(DuckDbCredentials):
+    drivername: Final[str] = "duckdb"  # pyright: ignore[reportIncompatibleVariableOverride]
+    __config_gen_annotations__: ClassVar[list[str]] = []
+
+    def on_resolved(self) -> None:
+        super().on_resolved()
+        self.conn_pool = _TakingTurns(self)
+
+
+@configspec(init=False)
+class _Configuration(DuckDbClientConfiguration):
+    credentials: _Credentials = cast("_Credentials", None)
+
+
+class duckdb_file(dlt_duckdb):  # noqa: N801 - dlt names destinations so, and derives the name from the class
+    """dlt's `duckdb`, taking turns."""
+
+    spec = _Configuration

@@ -1,0 +1,172 @@
+"""One load: a window of a resource, read from its API and committed to the destination."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+from uuid import uuid4
+
+import dlt
+from dlt.common.schema.typing import TColumnSchema
+from dlt.extract import DltSource
+from dlt.pipeline.pipeline import Pipeline
+
+from analytics_dagster.loading.cursor import CountRows, cursor_column
+from analytics_dagster.loading.destination import Destination
+from analytics_dagster.loading.failures import explained
+from analytics_dagster.loading.resolve import resolve
+from analytics_dagster.loading.source import build_source, schema_name
+from analytics_dagster.loading.workspace import private_directory
+from analytics_dagster.reading.meter import Meter
+from analytics_dagster.spec import ApiFile, Resource, Window
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What a load did.
+
+    `counts` has the rows of each window, in order; `seconds` is wall time; `columns` are dlt's.
+    """
+
+    rows: int
+    counts: list[int]
+    requests: int
+    retries: int
+    pages: int
+    bytes: int
+    seconds: float
+    table: str
+    columns: list[TColumnSchema]
+    preview: list[dict[str, Any]]
+
+
+@dataclass
+class PreparedLoad:
+    """A dlt source and the pipeline to run it in, with what is counted on the way.
+
+    Run it with `pipeline.run(source, **options)`, by hand or by Dagster, then ask for `result()`.
+    """
+
+    source: DltSource
+    pipeline: Pipeline
+    options: dict[str, Any]
+    meter: Meter
+    counted: CountRows
+    resource: Resource
+    _started: float = field(default_factory=time.monotonic)
+
+    def result(self) -> LoadResult:
+        """What the load did; to be asked after it was run."""
+        schema = self.pipeline.default_schema
+        table = schema.naming.normalize_tables_path(self.resource.table_name or self.resource.name)
+        client = self.pipeline.sql_client()
+        return LoadResult(
+            rows=self.meter.rows,
+            counts=self.counted.counts,
+            requests=self.meter.requests,
+            retries=self.meter.retries,
+            pages=self.meter.pages,
+            bytes=self.meter.bytes,
+            seconds=time.monotonic() - self._started,
+            table=".".join(client.make_qualified_table_name_path(table, quote=False)),
+            columns=list(schema.get_table_columns(table).values()) if table in schema.tables else [],
+            preview=cast("list[dict[str, Any]]", self.counted.preview),
+        )
+
+
+@contextmanager
+def prepare_load(
+    file: ApiFile,
+    resource_name: str,
+    windows: Sequence[Window] = (),
+    destination: Destination | None = None,
+    *,
+    full_refresh: bool = False,
+    auth: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None,
+    on_change: Callable[[Meter], None] = lambda _: None,
+) -> Iterator[PreparedLoad]:
+    """Make everything ready for one load, and tidy up after it.
+
+    Args:
+        file: The API file.
+        resource_name: The resource to load.
+        windows: Neighbouring windows that are read as one and committed together; none for a resource
+            without partitions.
+        destination: Where rows go.
+        full_refresh: For a resource without partitions: read everything and replace what is there.
+        auth: Fields that replace those of the file's `client.auth`.
+        values: Values for the file's templates that come before the environment.
+        on_change: Called after each change of the counts.
+
+    Raises:
+        LoadError: If the load fails; its message is written for people and holds no secret.
+    """
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+    resolved = resolve(file, auth, values)
+    resource = next(one for one in resolved.api.resources if one.name == resource_name)
+    destination = destination or Destination.from_environment()
+    meter = Meter(on_change=on_change)
+    counted = CountRows(windows, cursor_column(resource), meter)
+    window = Window(windows[0].start, windows[-1].end) if windows else None
+    with (
+        explained(resolved.redact, f"{file.path}: resource `{resource_name}`"),
+        private_directory() as directory,
+    ):
+        name = schema_name(resolved.api, resource)
+        staging = f"_staging_{name.replace('__', '_')}_{uuid4().hex[:8]}"  # dlt folds double underscores
+        pipeline = dlt.pipeline(
+            pipeline_name=name,
+            pipelines_dir=str(directory),
+            destination=destination.open(staging),
+            dataset_name=resolved.api.name,
+        )
+        capabilities = pipeline.destination.capabilities()
+        source = build_source(
+            resolved, resource, capabilities, meter, counted, window, full_refresh=full_refresh
+        )
+        options: dict[str, Any] = {}
+        if "parquet" in capabilities.supported_loader_file_formats:
+            options["loader_file_format"] = "parquet"  # many times faster than dlt's default for DuckDB
+        yield PreparedLoad(source, pipeline, options, meter, counted, resource)
+        _drop_staging(pipeline)
+
+
+def load(
+    file: ApiFile,
+    resource_name: str,
+    window: Window | None = None,
+    destination: Destination | None = None,
+    *,
+    full_refresh: bool = False,
+    auth: Mapping[str, str] | None = None,
+) -> LoadResult:
+    """Load one resource, without Dagster.
+
+    Args:
+        file: The API file.
+        resource_name: The resource to load.
+        window: What to load of a resource with partitions.
+        destination: Where rows go; by default what `ANALYTICS_DESTINATION` says.
+        full_refresh: For a resource without partitions: read everything and replace what is there.
+        auth: Fields that replace those of the file's `client.auth`.
+
+    Raises:
+        LoadError: If the load fails.
+    """
+    windows = [window] if window else []
+    with prepare_load(
+        file, resource_name, windows, destination, full_refresh=full_refresh, auth=auth
+    ) as prepared:
+        prepared.pipeline.run(prepared.source, **prepared.options).raise_on_failed_jobs()
+        return prepared.result()
+
+
+def _drop_staging(pipeline: Pipeline) -> None:
+    with pipeline.sql_client() as client, client.with_staging_dataset():
+        if client.has_dataset():
+            client.drop_dataset()

@@ -1,0 +1,91 @@
+"""Puts the values of `${NAME}` templates into an API; the only place where secrets are looked up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dlt
+
+from analytics_dagster.reading.errors import MissingSecretError
+from analytics_dagster.reading.redaction import Redactor
+from analytics_dagster.spec import Api, ApiFile, templates
+
+_NOT_SECRET = {"type", "name", "location", "access_token_url", "client_authentication", "username"}
+
+Lookup = Callable[[str], str | None]
+
+
+@dataclass(frozen=True)
+class ResolvedApi:
+    """An API whose templates are filled in, and what must never be shown of it."""
+
+    api: Api
+    redact: Redactor
+
+
+def lookup(name: str) -> str | None:
+    """The value of a name: from the environment, else from dlt's secret providers.
+
+    Args:
+        name: As it stands in `${NAME}`.
+    """
+    value = os.environ.get(name)
+    if value is None:
+        value = dlt.secrets.get(name)
+    return None if value is None else str(value)
+
+
+def resolve(
+    file: ApiFile, auth: Mapping[str, str] | None = None, values: Mapping[str, str] | None = None
+) -> ResolvedApi:
+    """Fill in the templates of a file.
+
+    Args:
+        file: The API file.
+        auth: Fields of `client.auth` that replace the file's; they may be templates too.
+        values: Values that come before the environment and dlt's providers.
+
+    Raises:
+        MissingSecretError: If a name has no value; it says which, and names the file and all others missing.
+    """
+    raw = file.api.model_dump(mode="python", by_alias=True, exclude_unset=True)
+    if auth and raw["client"].get("auth"):
+        raw["client"]["auth"] |= auth
+    known = dict(values or {})
+    missing: list[str] = []
+
+    def value_of(name: str) -> str:
+        found = known.get(name)
+        if found is None:
+            found = lookup(name)
+        if found is None:
+            missing.append(name)
+            return ""
+        return known.setdefault(name, found)
+
+    filled = templates.substitute(raw, value_of)
+    if missing:
+        names = ", ".join(f"${{{name}}}" for name in dict.fromkeys(missing))
+        raise MissingSecretError(
+            f"{file.path}: no value for {names}. Set the environment variable, or write it into dlt's"
+            " secrets.toml (or a vault that dlt is set up to use)."
+        )
+    return ResolvedApi(Api.model_validate(filled), Redactor(_secrets(file, filled, known)))
+
+
+def _secrets(file: ApiFile, filled: Mapping[str, Any], known: Mapping[str, str]) -> list[str]:
+    """What must not be shown: auth fields, and every looked-up value but those that only make up addresses."""
+    addresses = {*templates.names(file.api.client.base_url)}
+    blocks = [filled["client"].get("auth")]
+    for resource, raw in zip(file.api.resources, filled["resources"], strict=True):
+        addresses |= {*templates.names(resource.endpoint.path)}
+        blocks.append(raw["endpoint"].get("auth"))
+    secrets = [value for name, value in known.items() if name not in addresses]
+    for block in filter(None, blocks):
+        secrets += [str(value) for key, value in block.items() if key not in _NOT_SECRET]
+        if "password" in block:
+            secrets.append(f"{block['username']}:{block['password']}")
+    return secrets

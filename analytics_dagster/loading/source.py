@@ -1,0 +1,226 @@
+"""An API file's resource as dlt's REST source: the file's keys become dlt's, Python objects where dlt wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, cast
+
+from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.extract import DltSource
+from dlt.sources.rest_api import RESTAPIConfig, rest_api_source
+
+from analytics_dagster.loading.cursor import CountRows, ReadCursor, cursor_column, is_number_cursor
+from analytics_dagster.loading.resolve import ResolvedApi
+from analytics_dagster.reading.auth import ClientCredentials
+from analytics_dagster.reading.bounds import Bounds
+from analytics_dagster.reading.meter import Meter
+from analytics_dagster.reading.paginators import build_paginator
+from analytics_dagster.reading.session import ApiSession
+from analytics_dagster.spec import Api, Auth, Incremental, OAuth2Auth, Resource, Window
+
+_HINTS = (
+    "primary_key",
+    "merge_key",
+    "schema_contract",
+    "max_table_nesting",
+    "table_name",
+    "parallelized",
+    "include_from_parent",
+)
+
+
+def schema_name(api: Api, resource: Resource) -> str:
+    """The name of dlt's schema and pipeline: one for each resource, so that no cursor is shared."""
+    return f"{api.name}__{resource.name}".replace("-", "_").lower()
+
+
+def rest_api_config(
+    resolved: ResolvedApi, resource: Resource, meter: Meter, window: Window | None = None
+) -> RESTAPIConfig:
+    """The configuration that `rest_api_source` takes, for one resource and the parents that it needs.
+
+    Args:
+        resolved: The API, its templates filled in.
+        resource: The resource to read, taken from that API.
+        meter: Counts requests and pages.
+        window: What to read; None for everything, or what is new since the stored cursor.
+    """
+    api = resolved.api
+
+    def auth(of: Auth | None) -> Any:
+        if not isinstance(of, OAuth2Auth):
+            return of.model_dump() if of else None
+        token_client = api.client.model_copy(update={"base_url": of.access_token_url})
+        tokens = ApiSession(token_client, api.retry, api.limits, resolved.redact, meter)
+        return ClientCredentials(of, tokens, resolved.redact)
+
+    return cast(
+        "RESTAPIConfig",
+        {
+            "client": _given(
+                base_url=api.client.base_url,
+                headers=api.client.headers or None,
+                auth=auth(api.client.auth),
+                session=ApiSession(api.client, api.retry, api.limits, resolved.redact, meter),
+            ),
+            "resources": [
+                *(_resource(api, one, None, meter, auth, selected=False) for one in _parents(api, resource)),
+                _resource(api, resource, window, meter, auth, selected=True),
+            ],
+        },
+    )
+
+
+def build_source(
+    resolved: ResolvedApi,
+    resource: Resource,
+    capabilities: DestinationCapabilitiesContext,
+    meter: Meter,
+    counted: CountRows,
+    window: Window | None = None,
+    *,
+    full_refresh: bool = False,
+) -> DltSource:
+    """The dlt source that reads one resource.
+
+    Args:
+        resolved: The API, its templates filled in.
+        resource: The resource to read, taken from that API.
+        capabilities: What the destination can do; says how its SQL is written.
+        meter: Counts requests, pages and rows.
+        counted: Counts the rows of each window.
+        window: What to read; None for everything, or what is new since the stored cursor.
+        full_refresh: Read everything, forget the stored cursor, and replace the destination's rows.
+    """
+    config = rest_api_config(resolved, resource, meter, window)
+    name = schema_name(resolved.api, resource)
+    source = rest_api_source(config, name=name, max_table_nesting=resource.max_table_nesting)
+    loaded = source.resources[resource.name]
+    replacing = window is not None and resource.rerun_mode == "replace_window"
+    if resource.endpoint.incremental is not None:
+        loaded.add_step(ReadCursor(resource, forget=full_refresh, announce_table=replacing))
+    loaded.add_step(counted)
+    if full_refresh and window is None:
+        loaded.apply_hints(write_disposition="replace")
+    elif replacing:
+        assert window is not None
+        loaded.apply_hints(write_disposition=_replace_window(source, resource, window, capabilities))
+    return source
+
+
+def _replace_window(
+    source: DltSource, resource: Resource, window: Window, capabilities: DestinationCapabilitiesContext
+) -> Any:
+    """A merge that makes the destination's window exactly what was read.
+
+    The rows of the window go, and so do older places of the rows that came (a row whose cursor moved
+    would otherwise be there twice).
+    """
+    column = cursor_column(resource)
+    assert column is not None
+    quote, literal = capabilities.escape_identifier, capabilities.escape_literal
+    assert literal is not None
+    normalize = source.schema.naming.normalize_path
+    cursor = quote(normalize(column))
+    scope = f"({cursor} >= {literal(window.start)} AND {cursor} < {literal(window.end)})"
+    keys = [resource.primary_key] if isinstance(resource.primary_key, str) else resource.primary_key
+    if keys:
+        columns = ", ".join(quote(normalize(key)) for key in keys)
+        scope += f" OR ({columns}) IN (SELECT {columns} FROM {{staging_table}})"
+    return {"disposition": "merge", "strategy": "delete-insert", "destination_scope": scope}
+
+
+def _resource(
+    api: Api,
+    resource: Resource,
+    window: Window | None,
+    meter: Meter,
+    auth: Callable[[Auth | None], Any],
+    *,
+    selected: bool,
+) -> dict[str, Any]:
+    hints = {key: getattr(resource, key) for key in _HINTS if getattr(resource, key) is not None}
+    columns = {name: dict(hint) for name, hint in resource.columns.items()}
+    cursor = cursor_column(resource)
+    if cursor and resource.primary_key and resource.write_disposition == "merge":
+        # Of two versions of a row in one load, the later one wins.
+        columns.setdefault(cursor, {}).setdefault("dedup_sort", "desc")
+    return {
+        **hints,
+        "name": resource.name,
+        "write_disposition": resource.write_disposition,
+        "columns": columns,
+        "selected": selected,
+        "endpoint": _endpoint(api, resource, window, meter, auth, filtered=selected),
+    }
+
+
+def _endpoint(
+    api: Api,
+    resource: Resource,
+    window: Window | None,
+    meter: Meter,
+    auth: Callable[[Auth | None], Any],
+    *,
+    filtered: bool,
+) -> dict[str, Any]:
+    endpoint = resource.endpoint
+    paginator = endpoint.paginator or api.client.paginator
+    incremental = endpoint.incremental if filtered else None
+    return _given(
+        path=endpoint.path,
+        method=endpoint.method,
+        params=dict(endpoint.params),
+        json=endpoint.json_body,
+        data=endpoint.data,
+        headers=endpoint.headers or None,
+        auth=auth(endpoint.auth),
+        data_selector=endpoint.data_selector,
+        paginator=build_paginator(paginator, endpoint.data_selector, meter) if paginator else None,
+        response_actions=[action.model_dump(exclude_none=True) for action in endpoint.response_actions]
+        or None,
+        incremental=_incremental(incremental, cursor_column(resource) or "", window) if incremental else None,
+    )
+
+
+def _incremental(incremental: Incremental, column: str, window: Window | None) -> dict[str, Any]:
+    settings = incremental.model_dump(
+        exclude={"format", "start", "end", "timezone", "cursor_path", "initial_value", "end_value"},
+        exclude_none=True,
+    )
+    if is_number_cursor(incremental):
+        bounds = {"initial_value": incremental.initial_value, "end_value": incremental.end_value}
+        return {**settings, **_given(**bounds), "cursor_path": incremental.cursor_path}
+    written = Bounds(incremental)
+    start = end = None
+    if window is not None:
+        start, end = window.start, window.end
+    else:
+        start = None if incremental.initial_value is None else written.parse(incremental.initial_value)
+        end = None if incremental.end_value is None else written.parse(incremental.end_value)
+
+    def convert(instant: datetime | None) -> Any:
+        if instant is None:
+            return None
+        return written.end(instant) if instant == end else written.start(instant)
+
+    return {
+        **settings,
+        **_given(initial_value=start, end_value=end),
+        "cursor_path": column,
+        "convert": convert,
+    }
+
+
+def _parents(api: Api, resource: Resource) -> list[Resource]:
+    """The resources that a child resource is read for, the topmost first."""
+    chain: list[Resource] = []
+    while (name := resource.parent) is not None:
+        resource = next(one for one in api.resources if one.name == name)
+        chain.insert(0, resource)
+    return chain
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

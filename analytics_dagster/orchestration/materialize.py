@@ -1,0 +1,177 @@
+"""What a Dagster run does with one resource: load its windows step by step, and record what was committed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, cast
+
+import dagster as dg
+
+from analytics_dagster.loading.load import LoadResult, prepare_load
+from analytics_dagster.orchestration.integration import DagsterDltResource, DagsterDltTranslator
+from analytics_dagster.orchestration.metadata import load_metadata, window_metadata
+from analytics_dagster.orchestration.partitions import window_of
+from analytics_dagster.orchestration.rerun import FAILURE_KIND
+from analytics_dagster.orchestration.resources import Credentials, DestinationResource
+from analytics_dagster.reading.errors import LoadError
+from analytics_dagster.reading.meter import Meter
+from analytics_dagster.spec import ApiFile, Window
+
+ROWS_PER_COMMIT = 500_000
+WINDOWS_PER_COMMIT = 100
+_QUIET = 5.0  # seconds between two lines of progress
+
+Watcher = Callable[[dg.AssetKey, Sequence[Window], Meter], None]
+watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+"""Who is told of each page, in the process of the run; the command line draws its progress from it."""
+
+
+class LoadConfig(dg.Config):
+    """What a person may ask of a run.
+
+    `full_refresh` reads a resource without partitions from the start and replaces what is there.
+    """
+
+    full_refresh: bool = False
+
+
+def materialize(
+    context: dg.AssetExecutionContext,
+    config: LoadConfig,
+    file: ApiFile,
+    resource_name: str,
+    translator: DagsterDltTranslator,
+    credentials: Credentials,
+    destination: DestinationResource,
+    dlt: DagsterDltResource,
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Load the partitions of a run, or all of a resource without partitions.
+
+    A range is read in few large steps. What a step committed is recorded as materialized at once, so that
+    a later failure does not repeat it.
+
+    Raises:
+        dagster.Failure: If a step fails; its metadata say whether trying again can help.
+    """
+    key = context.asset_key
+    keys = (
+        list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else []
+    )
+    definition = context.assets_def.partitions_def
+    windows = [window_of(cast("dg.TimeWindowPartitionsDefinition", definition), name) for name in keys]
+    results: list[LoadResult] = []
+    done = 0
+
+    def load(step: list[Window]) -> LoadResult:
+        with (
+            _logged(context.log) as progress,
+            prepare_load(
+                file,
+                resource_name,
+                step,
+                destination.destination(),
+                full_refresh=config.full_refresh,
+                auth=credentials.auth(),
+                values=credentials.variables(),
+                on_change=lambda meter: progress(key, step, meter),
+            ) as prepared,
+        ):
+            for _ in dlt.run(
+                context=context,
+                dlt_source=prepared.source,
+                dlt_pipeline=prepared.pipeline,
+                dagster_dlt_translator=translator,
+                **prepared.options,
+            ):
+                pass
+            return prepared.result()
+
+    try:
+        if not windows:
+            results.append(load([]))
+        while done < len(windows):
+            step = windows[done : done + _step_size(results)]
+            results.append(result := load(step))
+            committed = list(zip(keys[done : done + len(step)], step, result.counts, strict=True))
+            done += len(step)
+            for name, window, rows in committed:
+                metadata = {**load_metadata(result), **window_metadata(window, rows)}
+                if done < len(windows):
+                    context.log_event(dg.AssetMaterialization(key, partition=name, metadata=metadata))
+                context.add_asset_metadata(window_metadata(window, rows), asset_key=key, partition_key=name)
+    except LoadError as error:
+        raise dg.Failure(
+            description=str(error),
+            metadata={FAILURE_KIND: "permanent" if error.permanent else "transient"},
+            allow_retries=not error.permanent,
+        ) from None
+    yield dg.MaterializeResult(asset_key=key, metadata=_total(results, in_windows=bool(windows)))
+
+
+def _step_size(results: Sequence[LoadResult]) -> int:
+    """How many windows to read and commit at once.
+
+    The first step is one window, which shows how many rows to expect; then as many as stay within both
+    bounds, growing tenfold at most, so that a busy stretch after an empty one does not come as one lump.
+    """
+    if not results:
+        return 1
+    last = results[-1]
+    rows_per_window = max(1, last.rows // len(last.counts))
+    return max(1, min(WINDOWS_PER_COMMIT, 10 * len(last.counts), ROWS_PER_COMMIT // rows_per_window))
+
+
+def _total(results: Sequence[LoadResult], *, in_windows: bool) -> dict[str, Any]:
+    metadata = load_metadata(results[-1])
+    for name in ("requests", "retries", "pages", "bytes"):
+        metadata[name] = dg.MetadataValue.int(sum(getattr(result, name) for result in results))
+    metadata["seconds"] = dg.MetadataValue.float(round(sum(result.seconds for result in results), 3))
+    if in_windows:
+        del metadata["rows_loaded"]  # each partition has its own
+    return metadata
+
+
+@contextmanager
+def _logged(log: dg.DagsterLogManager) -> Iterator[Watcher]:
+    """Send progress and our own log records to the run's log while a step is under way."""
+    lock = threading.Lock()
+    last = time.monotonic()
+    waiting: str | None = None
+
+    def progress(key: dg.AssetKey, step: Sequence[Window], meter: Meter) -> None:
+        nonlocal last, waiting
+        if (watch := watching) is not None:
+            watch(key, step, meter)
+        with lock:
+            if meter.waiting != waiting:
+                waiting = meter.waiting
+                if waiting:
+                    log.warning(waiting)
+            elif time.monotonic() - last > _QUIET:
+                last = time.monotonic()
+                log.info(f"{meter.rows:,} rows in {meter.pages:,} pages so far ({meter.bytes:,} bytes)")
+
+    watching = watcher.get()
+    handler = _ToRunLog(log)
+    ours = logging.getLogger("analytics_dagster")
+    ours.addHandler(handler)
+    try:
+        yield progress
+    finally:
+        ours.removeHandler(handler)
+
+
+class _ToRunLog(logging.Handler):
+    """Shows what our modules log, such as that they wait for a DuckDB file, in the run's log."""
+
+    def __init__(self, log: dg.DagsterLogManager) -> None:
+        super().__init__(logging.INFO)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.log(record.levelno, record.getMessage())

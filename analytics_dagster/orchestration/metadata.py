@@ -1,0 +1,62 @@
+"""What a materialization tells about itself in the UI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from analytics_dagster.loading.load import LoadResult
+from analytics_dagster.spec import Window
+
+_CELL = 60  # characters
+
+
+def load_metadata(result: LoadResult) -> dict[str, Any]:
+    """The metadata of one load: counts, table, columns and a preview."""
+    return {
+        "rows_loaded": dg.MetadataValue.int(result.rows),
+        "requests": dg.MetadataValue.int(result.requests),
+        "retries": dg.MetadataValue.int(result.retries),
+        "pages": dg.MetadataValue.int(result.pages),
+        "bytes": dg.MetadataValue.int(result.bytes),
+        "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
+        "preview": dg.MetadataValue.md(markdown_table(result.preview)),
+        "dagster/table_name": result.table,
+        "dagster/column_schema": dg.MetadataValue.table_schema(
+            dg.TableSchema(
+                columns=[
+                    dg.TableColumn(
+                        column.get("name", ""),
+                        column.get("data_type", "unknown") or "unknown",
+                        constraints=dg.TableColumnConstraints(nullable=bool(column.get("nullable", True))),
+                    )
+                    for column in result.columns
+                ]
+            )
+        ),
+    }
+
+
+def window_metadata(window: Window, rows: int) -> dict[str, Any]:
+    """The metadata of one window: its bounds and its own rows."""
+    return {
+        "window": dg.MetadataValue.text(str(window)),
+        "rows_loaded": dg.MetadataValue.int(rows),
+        "dagster/partition_row_count": dg.MetadataValue.int(rows),
+    }
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a Markdown table; long values are cut."""
+    if not rows:
+        return "_no rows_"
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [columns, ["---"] * len(columns), *([row.get(name) for name in columns] for row in rows)]
+    return "\n".join("| " + " | ".join(_cell(value) for value in line) + " |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    text = " ".join(str(value).split()).replace("|", "\\|")
+    return text if len(text) <= _CELL else text[: _CELL - 1] + "…"

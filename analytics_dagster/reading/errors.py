@@ -1,0 +1,64 @@
+"""Everything that can go wrong between the API and the destination, told to the person who reads it at night."""
+
+from typing import ClassVar
+
+
+class LoadError(Exception):
+    """A load that did not happen, with a message that says what failed, where, why and what to do.
+
+    `permanent` says that trying again cannot help until somebody changes something.
+    """
+
+    permanent: ClassVar[bool] = False
+
+
+class RequestError(LoadError):
+    """The API could not be reached or did not answer well, and trying again did not help."""
+
+
+class RefusedError(LoadError):
+    """The API understood the request and refused it: 401, 403, 404 and their like."""
+
+    permanent = True
+
+
+class ForbiddenOriginError(LoadError):
+    """A next link or a redirect leads to an origin that the file does not allow."""
+
+    permanent = True
+
+
+class TooLargeError(LoadError):
+    """An answer is larger than `client.max_response_bytes`."""
+
+    permanent = True
+
+
+class PageError(LoadError):
+    """A page does not look as the file says, or pages do not come to an end."""
+
+
+class SelectorError(PageError):
+    """`data_selector` matches nothing in an answer."""
+
+
+class CursorError(LoadError):
+    """Rows do not carry the cursor, or it cannot be read as a time."""
+
+    permanent = True
+
+
+class MissingSecretError(LoadError):
+    """A `${NAME}` has no value."""
+
+    permanent = True
+
+
+class DestinationError(LoadError):
+    """The destination cannot be opened."""
+
+
+class ContractError(LoadError):
+    """Rows break the schema contract, the primary key or a column's type."""
+
+    permanent = True

@@ -1,0 +1,174 @@
+"""One API file's text as a checked `ApiFile`, or all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from analytics_dagster.spec import combinations, placeholders, templates
+from analytics_dagster.spec.api import Api, Resource
+from analytics_dagster.spec.defaults import effective_resources
+from analytics_dagster.spec.placeholders import Mistake
+from analytics_dagster.spec.problems import Problem
+from analytics_dagster.spec.validation import validate
+from analytics_dagster.spec.yaml_source import KeyPath, Node, dotted, parse_yaml
+
+
+@dataclass(frozen=True)
+class ApiFile:
+    """An API, and the file that says it."""
+
+    path: Path
+    api: Api
+    resource_lines: dict[str, int]
+    _root: Node = field(repr=False)
+
+    def line(self, *path: str | int) -> int:
+        """The line of a key as written, or of the nearest key around it that is there.
+
+        Args:
+            path: Keys and indices, such as `"resources", 1, "endpoint"`.
+        """
+        return self._root.locate(path)[0].line
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of one file. `name` is the API's, with its line, also where other things are wrong."""
+
+    problems: list[Problem]
+    api_file: ApiFile | None = None
+    name: str | None = None
+    name_line: int = 1
+
+
+def check_text(text: str, path: Path) -> Checked:
+    """Check one API file.
+
+    Args:
+        text: The file's content.
+        path: Its name for problems; without its suffix it is the default name of the API.
+    """
+    file = str(path)
+    root, problems = parse_yaml(text, file)
+    if root is None:
+        return Checked(problems)
+    if root.value is None:
+        return Checked([Problem(file, 1, "", "the file is empty; expected an API with client and resources")])
+    if not isinstance(root.value, dict):
+        return Checked(
+            [Problem(file, 1, "", "expected an API: a mapping with the keys client and resources")]
+        )
+    name = root.items.get("name")
+    if name is None or name.value is None:
+        name = Node(path.stem, ("name",), 1)
+    root = replace(root, value={**root.items, "name": name})
+    problems += _at(root, file, _in_texts(root))
+    api, found = _check_api(root, file)
+    problems = _once([*problems, *found])
+    api_name = name.value if isinstance(name.value, str) else None
+    if api is None or problems:
+        return Checked(problems, None, api_name, name.line)
+    lines = {
+        resource.name: node.line
+        for resource, node in zip(api.resources, root.items["resources"].entries, strict=True)
+    }
+    return Checked([], ApiFile(path, api, lines, root), api_name, name.line)
+
+
+def _check_api(root: Node, file: str) -> tuple[Api | None, list[Problem]]:
+    problems: list[Problem] = []
+    nodes = effective_resources(root)
+    names = [_name(node) for node in nodes]
+    resources: list[Resource] = []
+    for node in nodes:
+        resource, found = validate(Resource, node, file)
+        problems += found
+        if resource:
+            resources.append(resource)
+            problems += _check_resource(resource, node, [name for name in names if name], file)
+    envelope = root.plain()
+    if isinstance(envelope.get("resources"), list):
+        envelope["resources"] = resources
+    api, found = validate(Api, root, file, envelope)
+    # What is wrong with the defaults is said of them alone, and not again by each resource that has them.
+    known = {(problem.line, problem.key) for problem in found}
+    problems = [*found, *(problem for problem in problems if (problem.line, problem.key) not in known)]
+    problems += _at(root, file, _in_resources(root, nodes, resources))
+    return api, problems
+
+
+def _check_resource(resource: Resource, node: Node, names: list[str], file: str) -> Iterator[Problem]:
+    yield from _at(node, file, combinations.columns(resource))
+    yield from _at(node, file, combinations.windows(resource))
+    yield from _at(
+        node,
+        file,
+        (Mistake(("endpoint", *m.path), m.message) for m in placeholders.mistakes(resource.endpoint)),
+    )
+    for mistakes in (combinations.loading(resource), combinations.family(resource, names)):
+        yield from _at_resource(node, file, mistakes)
+
+
+def _in_resources(root: Node, nodes: list[Node], resources: list[Resource]) -> Iterator[Mistake]:
+    """What is wrong between resources."""
+    listed = root.items.get("resources")
+    if listed and isinstance(listed.value, list) and not nodes:
+        yield Mistake(("resources",), "expected at least one resource")
+    seen: dict[str, Node] = {}
+    for index, node in enumerate(nodes):
+        table = node.items.get("table_name", node).value
+        key = table if isinstance(table, str) else _name(node)
+        if key is None:
+            continue
+        other = seen.setdefault(combinations.table_key(key), node)
+        if other is not node:
+            same = "has the same name as" if _name(other) == _name(node) else "would have the same table as"
+            yield Mistake(
+                ("resources", index, "name"),
+                f"`{_name(node)}` {same} `{_name(other)}` in line {other.line}; give it another name",
+            )
+    if circle := combinations.circles(resources):
+        index = next(i for i, node in enumerate(nodes) if _name(node) == circle[0])
+        names = " → ".join([*circle, circle[0]])
+        yield Mistake(("resources", index), f"the resource is its own parent: {names}")
+
+
+def _in_texts(root: Node) -> Iterator[Mistake]:
+    """Templates and placeholders that were not written as what they are."""
+    for node in root.walk():
+        if isinstance(node.value, str) and templates.is_malformed(node.value):
+            yield Mistake(
+                node.path,
+                "a `${` begins no template; write ${NAME}, with a name of letters, digits, _ and . in braces",
+            )
+        for key, value in node.items.items():
+            if value.value is None and key.startswith(("incremental.", "resources.")):
+                yield Mistake(node.path, f'a placeholder needs quotes, else it is a mapping: "{{{key}}}"')
+
+
+def _name(node: Node) -> str | None:
+    name = node.items.get("name")
+    return name.value if name and isinstance(name.value, str) else None
+
+
+def _at(node: Node, file: str, mistakes: Iterable[Mistake]) -> Iterator[Problem]:
+    """Problems where their values stand, which may be in the defaults."""
+    for path, message in mistakes:
+        found, written = node.locate(path)
+        yield Problem(file, found.line, dotted(written), message)
+
+
+def _at_resource(node: Node, file: str, mistakes: Iterable[Mistake]) -> Iterator[Problem]:
+    """Problems of a resource as a whole, which are its own though some of its keys stand in the defaults."""
+    for path, message in mistakes:
+        found, written = node.locate(path)
+        own = written[: len(node.path)] == node.path
+        key: KeyPath = written if own else (*node.path, *path)
+        yield Problem(file, found.line if own else node.line, dotted(key), message)
+
+
+def _once(problems: list[Problem]) -> list[Problem]:
+    key: Callable[[Problem], int] = lambda problem: problem.line or 0  # noqa: E731
+    return sorted(dict.fromkeys(problems), key=key)

@@ -1,0 +1,192 @@
+"""What keys may not say together: the ways of loading, windows and cursors, children and their parents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from graphlib import CycleError, TopologicalSorter
+
+from analytics_dagster.spec.api import Partitions, Resource
+from analytics_dagster.spec.placeholders import Mistake, parents, sends_bound
+from analytics_dagster.spec.problems import nearest, one_of
+from analytics_dagster.spec.windows import start_problem
+
+# What a column may say, and its types: dlt's, which it would check only when it loads.
+DATA_TYPES = (
+    *("text", "double", "bool", "timestamp", "bigint", "binary", "json", "decimal", "wei", "date", "time"),
+)
+COLUMN_HINTS = (
+    *("name", "data_type", "nullable", "precision", "scale", "timezone", "description", "partition"),
+    *("cluster", "unique", "sort", "primary_key", "row_key", "parent_key", "root_key", "merge_key"),
+    *("variant", "hard_delete", "dedup_sort", "incremental"),
+)
+_CURSOR = ("endpoint", "incremental")
+
+
+def table_key(name: str) -> str:
+    """Equal for names that become the same table, dataset or asset."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_")
+    return re.sub(r"_+", "_", words).strip("_").lower()
+
+
+def loading(resource: Resource) -> Iterator[Mistake]:
+    """What the ways of loading forbid, and what windows and cursors may not say together."""
+    way = resource.write_disposition
+    cursor = resource.endpoint.incremental
+    if resource.partitions:
+        yield from _partitioned(resource)
+    elif resource.on_rerun:
+        yield Mistake(
+            ("on_rerun",),
+            "only a resource with partitions has windows to run again; add partitions, or leave on_rerun out",
+        )
+    elif way == "replace" and cursor:
+        yield Mistake(
+            ("write_disposition",),
+            "replace reads everything anew, and a cursor would leave out the rows before it; "
+            "write incremental: null, or merge with a primary_key",
+        )
+    elif way == "merge" and not resource.primary_key:
+        yield Mistake(
+            ("write_disposition",),
+            "merge without partitions needs a primary_key to find old rows by; give one, or write replace",
+        )
+    elif way == "append" and not cursor:
+        yield Mistake(
+            ("write_disposition",),
+            "append (the default) without a cursor would add every row again on each run; write replace, "
+            "or merge with a primary_key, or give endpoint.incremental",
+        )
+
+
+def _partitioned(resource: Resource) -> Iterator[Mistake]:
+    if resource.write_disposition == "replace":
+        yield Mistake(
+            ("write_disposition",),
+            "replace with partitions would leave only the window of the last run; "
+            "write merge with a primary_key, or append with on_rerun: replace_window",
+        )
+    elif resource.on_rerun == "merge" and resource.write_disposition == "append":
+        yield Mistake(
+            ("on_rerun",),
+            "append cannot merge; write merge with a primary_key as write_disposition, "
+            "or on_rerun: replace_window",
+        )
+    elif resource.on_rerun == "merge" and not resource.primary_key:
+        yield Mistake(("on_rerun",), "merge needs a primary_key; give one, or write on_rerun: replace_window")
+    if resource.endpoint.incremental is None:
+        yield Mistake(
+            ("partitions",),
+            "partitions need endpoint.incremental: the cursor that tells which window a row is in, "
+            "and how the API is asked for it",
+        )
+
+
+def windows(resource: Resource) -> Iterator[Mistake]:
+    """Whether windows are where they should be, and reach the API."""
+    partitions, endpoint = resource.partitions, resource.endpoint
+    cursor = endpoint.incremental
+    if cursor and cursor.start_param and cursor.start_param == cursor.end_param:
+        yield Mistake(
+            (*_CURSOR, "end_param"), "start_param and end_param are the same; one would overwrite the other"
+        )
+    if partitions is None:
+        return
+    if message := start_problem(partitions):
+        yield Mistake(("partitions", "start"), message)
+    if cursor is None:
+        return
+    remedies = {
+        "initial_value": "the window of each run is where it starts; write it as partitions.start",
+        "end_value": "the window of each run is where it ends; leave it out",
+        "lag": "each run reads its own window; to read late data again, write partitions.lookback",
+        "last_value_func": "windows go forward in time; leave it out",
+        "range_start": "a window holds its start; what the API means by start_param is said by start",
+        "range_end": "a window does not hold its end; what the API means by end_param is said by end",
+    }
+    usual = {"last_value_func": "max", "range_start": "closed", "range_end": "open"}
+    for key, remedy in remedies.items():
+        if getattr(cursor, key) != usual.get(key):
+            yield Mistake((*_CURSOR, key), f"with partitions, {remedy}")
+    if not sends_bound(endpoint):
+        yield Mistake(
+            _CURSOR,
+            "no request would tell the API the window, so each run would read everything; "
+            'give start_param and end_param, or write "{incremental.start_value}" in path, params, json, data or headers',
+        )
+    if _writes_bounds_alike(cursor.format, partitions):
+        yield Mistake(
+            (*_CURSOR, "format"),
+            f"with partitions every {partitions.every}, this format writes both bounds of a window alike, "
+            "so the API could not tell windows apart; write iso, or take longer windows",
+        )
+
+
+def _writes_bounds_alike(time_format: str | None, partitions: Partitions) -> bool:
+    pattern = "%Y-%m-%d" if time_format == "date" else time_format or "iso"
+    after = {
+        "hour": datetime(2024, 1, 1, 1),  # noqa: DTZ001  wall time
+        "day": datetime(2024, 1, 2),  # noqa: DTZ001
+        "week": datetime(2024, 1, 8),  # noqa: DTZ001
+        "month": datetime(2024, 2, 1),  # noqa: DTZ001
+    }[partitions.every]
+    start = datetime(2024, 1, 1)  # noqa: DTZ001
+    return "%" in pattern and start.strftime(pattern) == after.strftime(pattern)
+
+
+def columns(resource: Resource) -> Iterator[Mistake]:
+    """Column hints that dlt does not know."""
+    for name, hints in resource.columns.items():
+        for hint, value in hints.items():
+            if hint not in COLUMN_HINTS and not hint.startswith("x-"):
+                remedy = nearest(hint, COLUMN_HINTS) or f"; expected one of {one_of(sorted(COLUMN_HINTS))}"
+                yield Mistake(("columns", name, hint), f"unknown column hint{remedy}")
+            elif hint == "data_type" and value is not None and value not in DATA_TYPES:
+                yield Mistake(
+                    ("columns", name, hint),
+                    f"expected {one_of(DATA_TYPES)}, not '{value}'{nearest(value, DATA_TYPES)}",
+                )
+
+
+def family(resource: Resource, names: Sequence[str]) -> Iterator[Mistake]:
+    """What a child resource needs of its parent.
+
+    Args:
+        resource: Any resource; without a parent only `include_from_parent` can be wrong.
+        names: All resources of the file.
+    """
+    found = parents(resource.endpoint)
+    if not found:
+        if resource.include_from_parent:
+            yield Mistake(
+                ("include_from_parent",),
+                "this resource has no parent; it gets one by {resources.PARENT.FIELD} in its path, "
+                "params, json, data or headers",
+            )
+        return
+    if len(found) > 1:
+        yield Mistake(
+            ("endpoint",), f"a resource has one parent, and this one names {one_of(found, last='and')}"
+        )
+    for parent in found:
+        if parent not in names:
+            yield Mistake(
+                ("endpoint",),
+                f"there is no resource `{parent}` to take values from" + nearest(parent, names),
+            )
+    if resource.endpoint.incremental and not resource.partitions:
+        yield Mistake(
+            _CURSOR,
+            "one stored cursor would serve all rows of the parent and lose rows (dlt issue 2429); "
+            "add partitions, or leave incremental out and read everything by merge or replace",
+        )
+
+
+def circles(resources: Sequence[Resource]) -> list[str]:
+    """The names of resources that are children of themselves, one after the other; empty where none is."""
+    try:
+        TopologicalSorter({r.name: parents(r.endpoint) for r in resources}).prepare()
+    except CycleError as error:
+        return list(dict.fromkeys(error.args[1]))
+    return []

@@ -1,0 +1,103 @@
+"""dlt's short forms written out and `resource_defaults` merged into each resource, the way dlt does both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from analytics_dagster.spec.yaml_source import Node
+
+
+def effective_resources(root: Node) -> list[Node]:
+    """The resources of a file with their defaults; each value still knows where it was written."""
+    resources = root.items.get("resources", root)
+    defaults = root.items.get("resource_defaults", root).items if "resource_defaults" in root.items else {}
+    return [_effective(resource, defaults) for resource in resources.entries]
+
+
+def _effective(resource: Node, defaults: dict[str, Node]) -> Node:
+    own = _full_form(resource)
+    if not isinstance(own.value, dict):
+        return own  # neither text nor mapping: the models say so
+    merged = {**defaults, **own.items}
+    merged["endpoint"] = _lift_incremental(_merge_endpoints(defaults.get("endpoint"), own.items["endpoint"]))
+    for columns in (defaults.get("columns"), own.items.get("columns")):
+        if columns is not None:
+            merged["columns"] = _by_name(columns)
+    if "columns" in defaults and own.items.get("columns") is not None:
+        merged["columns"] = _merge_columns(_by_name(defaults["columns"]), _by_name(own.items["columns"]))
+    return replace(resource, value=merged)
+
+
+def _full_form(resource: Node) -> Node:
+    """`users` is `{name: users, endpoint: {path: users}}`; a path that is missing is the name."""
+    if isinstance(resource.value, str):
+        items: dict[str, Node] = {"name": resource}
+    elif isinstance(resource.value, dict):
+        items = dict(resource.items)
+    else:
+        return resource
+    endpoint = items.get("endpoint", replace(resource, value={}, path=(*resource.path, "endpoint")))
+    if isinstance(endpoint.value, str):
+        endpoint = replace(endpoint, value={"path": endpoint})
+    elif endpoint.value is None:
+        endpoint = replace(endpoint, value={})
+    if isinstance(endpoint.value, dict) and "path" not in endpoint.items:
+        # Without a name there is a problem already; an empty path keeps it from being reported twice.
+        path = items.get("name", replace(resource, value=""))
+        endpoint = replace(endpoint, value={**endpoint.items, "path": path})
+    return replace(resource, value={**items, "endpoint": endpoint})
+
+
+def _merge_endpoints(defaults: Node | None, own: Node) -> Node:
+    """Key by key, the resource's own ones first; only `params` and `json` are merged one level deeper."""
+    if defaults is None or not isinstance(own.value, dict):
+        return own
+    merged = {**defaults.items, **own.items}
+    for key in ("params", "json"):
+        deep = own.items.get(key)
+        if deep is not None and isinstance(deep.value, dict) and key in defaults.items:
+            merged[key] = replace(deep, value={**defaults.items[key].items, **deep.items})
+    return replace(own, value=merged)
+
+
+def _by_name(columns: Node) -> Node:
+    """dlt's list form `[{name: id, …}]` as a mapping."""
+    names = [column.items.get("name") for column in columns.entries]
+    if not names or not all(name and isinstance(name.value, str) for name in names):
+        return columns
+    named = zip(names, columns.entries, strict=True)
+    return replace(columns, value={name.value: column for name, column in named if name})
+
+
+def _merge_columns(defaults: Node, own: Node) -> Node:
+    """Column by column, hint by hint."""
+    if not isinstance(own.value, dict):
+        return own
+    merged = {**defaults.items, **own.items}
+    for name in defaults.items.keys() & own.items.keys():
+        column = own.items[name]
+        if isinstance(column.value, dict):
+            merged[name] = replace(column, value={**defaults.items[name].items, **column.items})
+    return replace(own, value=merged)
+
+
+def _lift_incremental(endpoint: Node) -> Node:
+    """dlt's `params: {since: {type: incremental, …}}` is `incremental: {start_param: since, …}`."""
+    params = endpoint.items.get("params")
+    if params is None or "incremental" in endpoint.items:
+        return endpoint
+    bound = [
+        name
+        for name, value in params.items.items()
+        if "type" in value.items and value.items["type"].value == "incremental"
+    ]
+    if len(bound) != 1:
+        return endpoint
+    given = params.items[bound[0]]
+    cursor = {key: value for key, value in given.items.items() if key != "type"}
+    incremental = replace(given, value={**cursor, "start_param": replace(given, value=bound[0])})
+    remaining = {name: value for name, value in params.items.items() if name != bound[0]}
+    return replace(
+        endpoint,
+        value={**endpoint.items, "params": replace(params, value=remaining), "incremental": incremental},
+    )

@@ -1,0 +1,168 @@
+"""dlt's `{…}` placeholders in an endpoint: finding them, and what dlt would refuse about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from string import Formatter
+from typing import Any, NamedTuple, cast
+
+from analytics_dagster.spec import templates
+from analytics_dagster.spec.endpoint import Endpoint
+from analytics_dagster.spec.problems import nearest, one_of, shown
+from analytics_dagster.spec.yaml_source import KeyPath
+
+_PARTS = ("path", "params", "json", "data", "headers")
+_BOUNDS = ("initial_value", "start_value", "last_value", "end_value")
+_RESOLVE_KEYS = ("type", "resource", "field")
+
+
+class Mistake(NamedTuple):
+    """What is wrong, and the key that says it, from wherever the search began."""
+
+    path: KeyPath
+    message: str
+
+
+def parents(endpoint: Endpoint) -> list[str]:
+    """The resources that an endpoint takes values from, each once."""
+    found = [
+        field.split(".")[1]
+        for _, field in _fields(endpoint)
+        if field.startswith("resources.") and field.count(".") >= 2
+    ]
+    found += [
+        str(value.get("resource")) for _, value in _bound_params(endpoint) if value["type"] == "resolve"
+    ]
+    return list(dict.fromkeys(found))
+
+
+def sends_bound(endpoint: Endpoint) -> bool:
+    """Whether a request tells the API where the window starts or ends."""
+    cursor = endpoint.incremental
+    named = cursor is not None and (cursor.start_param or cursor.end_param)
+    return bool(named) or any(field.startswith("incremental.") for _, field in _fields(endpoint))
+
+
+def mistakes(endpoint: Endpoint) -> Iterator[Mistake]:
+    """What dlt would refuse, or fail with at its first request, as a key below the endpoint and a message."""
+    for path, text in _texts(endpoint):
+        try:
+            fields = _parse(text)
+        except ValueError:
+            yield Mistake(
+                path, "a { or } has no partner; for a brace that is part of the text, write {{ or }}"
+            )
+            continue
+        for field in fields:
+            if message := _mistake_in(field, path, endpoint):
+                yield Mistake(path, message)
+    yield from _mistakes_in_params(endpoint)
+
+
+def _mistake_in(field: str, path: KeyPath, endpoint: Endpoint) -> str | None:
+    context, _, rest = field.partition(".")
+    if context == "resources":
+        parent, _, name = rest.partition(".")
+        return None if parent and name else f"expected {{resources.PARENT.FIELD}}, not {{{field}}}"
+    if context == "incremental":
+        if endpoint.incremental is None:
+            return f"{{{field}}} needs endpoint.incremental, which this resource does not have"
+        if rest not in _BOUNDS:
+            known = one_of(f"{{incremental.{bound}}}" for bound in _BOUNDS)
+            return f"expected {known}, not {{{field}}}{nearest(rest, _BOUNDS)}"
+        return None
+    if path == ("path",) and field in endpoint.params:
+        return None
+    remedy = "{resources.PARENT.FIELD} or {incremental.start_value}"
+    if path == ("path",):
+        remedy += ", or a name that endpoint.params gives a value"
+    return (
+        f"{{{field}}} is no placeholder that dlt knows: expected {remedy}; "
+        "for a brace that is part of the text, write {{ or }}"
+        + nearest(context, ("resources", "incremental"))
+    )
+
+
+def _mistakes_in_params(endpoint: Endpoint) -> Iterator[Mistake]:
+    for name, value in endpoint.params.items():
+        if isinstance(value, dict) and cast("dict[str, Any]", value).get("type") not in (
+            "resolve",
+            "incremental",
+        ):
+            yield Mistake(
+                ("params", name),
+                "expected a value, a list, or dlt's {type: resolve, …} or {type: incremental, …}; "
+                'a placeholder needs quotes: "{incremental.start_value}"',
+            )
+    bound = list(_bound_params(endpoint))
+    in_path = _parse_or_nothing(endpoint.path)
+    for name, value in bound:
+        path = ("params", name)
+        if value["type"] == "incremental":
+            yield Mistake(
+                path, "an endpoint has one cursor, and this is a second; keep one endpoint.incremental"
+            )
+            continue
+        for key in value:
+            if key not in _RESOLVE_KEYS:
+                yield Mistake(
+                    (*path, key),
+                    f"unknown key; expected {one_of(_RESOLVE_KEYS)}{nearest(key, _RESOLVE_KEYS)}",
+                )
+        for key in ("resource", "field"):
+            if not isinstance(value.get(key), str):
+                yield Mistake((*path, key), f"expected text, not {shown(value.get(key))}")
+        if name not in in_path:
+            yield Mistake(
+                path,
+                f"a resolve parameter fills {{{name}}} in the path, which has none; elsewhere write "
+                '"{resources.PARENT.FIELD}"',
+            )
+
+
+def _bound_params(endpoint: Endpoint) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, value in endpoint.params.items():
+        if isinstance(value, dict):
+            mapping = cast("dict[str, Any]", value)
+            if mapping.get("type") in ("resolve", "incremental"):
+                yield name, mapping
+
+
+def _fields(endpoint: Endpoint) -> Iterator[tuple[KeyPath, str]]:
+    for path, text in _texts(endpoint):
+        for field in _parse_or_nothing(text):
+            yield Mistake(path, field)
+
+
+def _texts(endpoint: Endpoint) -> Iterator[tuple[KeyPath, str]]:
+    parts = (endpoint.path, endpoint.params, endpoint.json_body, endpoint.data, endpoint.headers)
+    for part, value in zip(_PARTS, parts, strict=True):
+        yield from _texts_in(value, (part,))
+
+
+def _texts_in(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    match value:
+        case str():
+            yield Mistake(path, value)
+        case dict():
+            for key, item in cast("dict[str, Any]", value).items():
+                yield Mistake((*path, key), key)
+                yield from _texts_in(item, (*path, key))
+        case list():
+            for index, item in enumerate(cast("list[Any]", value)):
+                yield from _texts_in(item, (*path, index))
+        case _:
+            pass
+
+
+def _parse(text: str) -> list[str]:
+    """The names in braces; a `${NAME}` template is none of them."""
+    plain = templates.substitute(text, lambda _: "")
+    return [field for _, field, _, _ in Formatter().parse(plain) if field is not None]
+
+
+def _parse_or_nothing(text: str) -> list[str]:
+    try:
+        return _parse(text)
+    except ValueError:
+        return []
