@@ -16,7 +16,7 @@ from analytics_dagster.sandbox import running_sandbox
 
 @contextmanager
 def sandbox_variables() -> Generator[Mapping[str, str]]:
-    """Values for the sample API's templates: those of a sandbox started here, unless `SANDBOX_URL` names one."""
+    """Values for the sample API's templates: of a sandbox started here, unless `SANDBOX_URL` is set."""
     if lookup("SANDBOX_URL"):
         yield {}
         return

@@ -1,4 +1,4 @@
-"""Dagster's dlt integration, from dagster-embedded-elt or its successor dagster-dlt; imported nowhere else."""
+"""The one place that imports Dagster's dlt integration: dagster-embedded-elt or its successor dagster-dlt."""
 
 import warnings
 

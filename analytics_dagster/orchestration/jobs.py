@@ -1,4 +1,4 @@
-"""Jobs and schedules: one job for each API and partitions definition, one schedule for each resource that has one."""
+"""Jobs and schedules: a job for each API and partitions definition, a schedule where a resource has one."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ class LoadJob:
 
     def definition(self) -> dg.UnresolvedAssetJobDefinition:
         """The Dagster job."""
-        return dg.define_asset_job(
+        return dg.define_asset_job(  # pyright: ignore[reportUnknownMemberType]
             self.name,
             selection=dg.AssetSelection.assets(*(asset_key(self.file, one) for one in self.resources)),
-            partitions_def=partitions_def(self.partitions) if self.partitions else None,
         )
 
 

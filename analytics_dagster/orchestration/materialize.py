@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, cast
 
 import dagster as dg
@@ -64,10 +65,10 @@ def materialize(
     )
     definition = context.assets_def.partitions_def
     windows = [window_of(cast("dg.TimeWindowPartitionsDefinition", definition), name) for name in keys]
-    results: list[LoadResult] = []
+    steps: list[_Step] = []
     done = 0
 
-    def load(step: list[Window]) -> LoadResult:
+    def load(step: list[Window]) -> _Step:
         with (
             _logged(context.log) as progress,
             prepare_load(
@@ -81,63 +82,77 @@ def materialize(
                 on_change=lambda meter: progress(key, step, meter),
             ) as prepared,
         ):
-            for _ in dlt.run(
+            events = dlt.run(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
                 context=context,
                 dlt_source=prepared.source,
                 dlt_pipeline=prepared.pipeline,
                 dagster_dlt_translator=translator,
                 **prepared.options,
-            ):
-                pass
-            return prepared.result()
+            )
+            [event] = events  # one source, one resource, one event
+            result = prepared.result()
+            return _Step(step, result, load_metadata(event, result))
 
     try:
         if not windows:
-            results.append(load([]))
+            steps.append(load([]))
         while done < len(windows):
-            step = windows[done : done + _step_size(results)]
-            results.append(result := load(step))
-            committed = list(zip(keys[done : done + len(step)], step, result.counts, strict=True))
-            done += len(step)
+            step = load(windows[done : done + _step_size(steps)])
+            steps.append(step)
+            committed = zip(keys[done:], step.windows, step.result.counts, strict=False)
+            done += len(step.windows)
             for name, window, rows in committed:
-                metadata = {**load_metadata(result), **window_metadata(window, rows)}
+                own = window_metadata(window, rows)
                 if done < len(windows):
-                    context.log_event(dg.AssetMaterialization(key, partition=name, metadata=metadata))
-                context.add_asset_metadata(window_metadata(window, rows), asset_key=key, partition_key=name)
+                    context.log_event(
+                        dg.AssetMaterialization(key, partition=name, metadata={**step.metadata, **own})
+                    )
+                context.add_asset_metadata(own, asset_key=key, partition_key=name)
     except LoadError as error:
         raise dg.Failure(
             description=str(error),
             metadata={FAILURE_KIND: "permanent" if error.permanent else "transient"},
             allow_retries=not error.permanent,
         ) from None
-    yield dg.MaterializeResult(asset_key=key, metadata=_total(results, in_windows=bool(windows)))
+    yield dg.MaterializeResult(asset_key=key, metadata=_total(steps))
 
 
-def _step_size(results: Sequence[LoadResult]) -> int:
+@dataclass(frozen=True)
+class _Step:
+    """Neighbouring windows that were read and committed together; none without partitions."""
+
+    windows: Sequence[Window]
+    result: LoadResult
+    metadata: dict[str, Any]
+
+
+def _step_size(steps: Sequence[_Step]) -> int:
     """How many windows to read and commit at once.
 
     The first step is one window, which shows how many rows to expect; then as many as stay within both
     bounds, growing tenfold at most, so that a busy stretch after an empty one does not come as one lump.
     """
-    if not results:
+    if not steps:
         return 1
-    last = results[-1]
-    rows_per_window = max(1, last.rows // len(last.counts))
-    return max(1, min(WINDOWS_PER_COMMIT, 10 * len(last.counts), ROWS_PER_COMMIT // rows_per_window))
+    windows = len(steps[-1].windows)
+    rows_per_window = max(1, steps[-1].result.rows // windows)
+    return max(1, min(WINDOWS_PER_COMMIT, 10 * windows, ROWS_PER_COMMIT // rows_per_window))
 
 
-def _total(results: Sequence[LoadResult], *, in_windows: bool) -> dict[str, Any]:
-    metadata = load_metadata(results[-1])
+def _total(steps: Sequence[_Step]) -> dict[str, Any]:
+    """The metadata of the whole run: sums, and what the last step says."""
+    results = [step.result for step in steps]
+    metadata = dict(steps[-1].metadata)
     for name in ("requests", "retries", "pages", "bytes"):
         metadata[name] = dg.MetadataValue.int(sum(getattr(result, name) for result in results))
     metadata["seconds"] = dg.MetadataValue.float(round(sum(result.seconds for result in results), 3))
-    if in_windows:
+    if steps[-1].windows:
         del metadata["rows_loaded"]  # each partition has its own
     return metadata
 
 
 @contextmanager
-def _logged(log: dg.DagsterLogManager) -> Iterator[Watcher]:
+def _logged(log: dg.DagsterLogManager) -> Generator[Watcher]:
     """Send progress and our own log records to the run's log while a step is under way."""
     lock = threading.Lock()
     last = time.monotonic()

@@ -13,9 +13,22 @@ from analytics_dagster.spec import Window
 _CELL = 60  # characters
 
 
-def load_metadata(result: LoadResult) -> dict[str, Any]:
-    """The metadata of one load: counts, table, columns and a preview."""
+def load_metadata(
+    event: dg.AssetMaterialization | dg.MaterializeResult[Any], result: LoadResult
+) -> dict[str, Any]:
+    """The metadata of one load: counts, table, columns and a preview.
+
+    Args:
+        event: What Dagster's dlt integration says of the load; its table schemas are taken over.
+        result: What we counted.
+    """
+    given = event.metadata or {}
     return {
+        **{
+            key: value
+            for key, value in given.items()
+            if isinstance(value, dg.TableSchemaMetadataValue | dg.TableSchema)
+        },
         "rows_loaded": dg.MetadataValue.int(result.rows),
         "requests": dg.MetadataValue.int(result.requests),
         "retries": dg.MetadataValue.int(result.retries),
@@ -24,18 +37,6 @@ def load_metadata(result: LoadResult) -> dict[str, Any]:
         "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
         "preview": dg.MetadataValue.md(markdown_table(result.preview)),
         "dagster/table_name": result.table,
-        "dagster/column_schema": dg.MetadataValue.table_schema(
-            dg.TableSchema(
-                columns=[
-                    dg.TableColumn(
-                        column.get("name", ""),
-                        column.get("data_type", "unknown") or "unknown",
-                        constraints=dg.TableColumnConstraints(nullable=bool(column.get("nullable", True))),
-                    )
-                    for column in result.columns
-                ]
-            )
-        ),
     }
 
 

@@ -6,12 +6,12 @@ from datetime import datetime
 
 import dagster as dg
 
-from analytics_dagster.spec import Partitions, Window, in_timezone
+from analytics_dagster.spec import Partitions, Window
 
 
 def partitions_def(partitions: Partitions) -> dg.TimeWindowPartitionsDefinition:
     """Dagster's definition of the windows; partition keys are local start times."""
-    start = in_timezone(partitions.start, partitions.timezone).replace(tzinfo=None)
+    start = partitions.first
     match partitions.every:
         case "hour":
             return dg.HourlyPartitionsDefinition(start, timezone=partitions.timezone)
@@ -26,7 +26,7 @@ def partitions_def(partitions: Partitions) -> dg.TimeWindowPartitionsDefinition:
 def window_of(definition: dg.TimeWindowPartitionsDefinition, partition_key: str) -> Window:
     """The window of a partition, in instants."""
     found = definition.time_window_for_partition_key(partition_key)
-    return Window(_plain(found.start), _plain(found.end))
+    return Window(found.start, found.end)
 
 
 def last_partition_keys(
@@ -40,12 +40,9 @@ def last_partition_keys(
         now: The instant by which they are over.
     """
     keys: list[str] = []
-    window = definition.get_last_partition_window(current_time=now)
-    while window is not None and len(keys) < count:
-        keys.insert(0, definition.get_partition_key_range_for_time_window(window).start)
-        window = definition.get_prev_partition_window(window.start)
+    with dg.partition_loading_context(effective_dt=now):
+        window = definition.get_last_partition_window()
+        while window is not None and len(keys) < count:
+            keys.insert(0, definition.get_partition_key_range_for_time_window(window).start)
+            window = definition.get_prev_partition_window(window.start)
     return keys
-
-
-def _plain(instant: datetime) -> datetime:
-    return datetime.fromtimestamp(instant.timestamp(), tz=instant.tzinfo)

@@ -93,7 +93,7 @@ def _event(_number: int, h: int, settings: SandboxSettings) -> Row:
         "properties": {
             "path": _PATHS[h >> 52 & 7],
             "browser": _BROWSERS[h >> 55 & 3],
-            "screen": {"width": 320 + 160 * (h >> 57 & 7), "touch": h >> 60 & 1 == 1},
+            "screen_width": 320 + 160 * (h >> 61),
         },
     }
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from analytics_dagster.spec.auth import Auth
+from analytics_dagster.spec.columns import Columns
 from analytics_dagster.spec.endpoint import Endpoint, EndpointDefaults
 from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.paginators import Paginator
@@ -36,7 +37,11 @@ class Client(Model):
     allowed_hosts: list[Origin] = Field(
         default=[], description="Other origins that a next link or a redirect may lead to."
     )
-    max_response_bytes: Size = 10**9
+    max_response_bytes: Size = Field(
+        default=10**9,
+        json_schema_extra={"default": "1GB"},
+        description="What a single answer may weigh; a larger one fails the run.",
+    )
 
 
 class Retry(Model):
@@ -46,7 +51,9 @@ class Retry(Model):
     backoff_factor: float = Field(default=2, ge=0)
     status_codes: list[Annotated[int, Field(ge=100, le=599)]] = Field(default=[429, 500, 502, 503, 504])
     max_wait: Duration = Field(
-        default=timedelta(minutes=10), description="The longest wait that a Retry-After may ask for."
+        default=timedelta(minutes=10),
+        json_schema_extra={"default": "10m"},
+        description="The longest wait that a Retry-After may ask for.",
     )
 
 
@@ -65,6 +72,7 @@ class Rerun(Model):
     delays: list[Duration] = Field(
         default=[timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)],
         min_length=1,
+        json_schema_extra={"default": ["1m", "5m", "15m"]},
         description="The wait before each rerun; the last one holds for all further ones.",
     )
 
@@ -91,7 +99,7 @@ class ResourceOptions(Model):
     primary_key: Names | None = None
     merge_key: Names | None = None
     write_disposition: WriteDisposition = "append"
-    columns: dict[str, dict[str, Any]] = Field(default={})
+    columns: Columns = Field(default={})
     schema_contract: SchemaContract | None = None
     max_table_nesting: int | None = Field(default=None, ge=0)
     table_name: str | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analytics_dagster.spec import combinations, placeholders, templates
 from analytics_dagster.spec.api import Api, Resource
-from analytics_dagster.spec.defaults import effective_resources
+from analytics_dagster.spec.defaults import effective
 from analytics_dagster.spec.placeholders import Mistake
 from analytics_dagster.spec.problems import Problem
 from analytics_dagster.spec.validation import validate
@@ -79,7 +79,8 @@ def check_text(text: str, path: Path) -> Checked:
 
 def _check_api(root: Node, file: str) -> tuple[Api | None, list[Problem]]:
     problems: list[Problem] = []
-    nodes = effective_resources(root)
+    root = effective(root)
+    nodes = root.items["resources"].entries if "resources" in root.items else []
     names = [_name(node) for node in nodes]
     resources: list[Resource] = []
     for node in nodes:
@@ -100,7 +101,6 @@ def _check_api(root: Node, file: str) -> tuple[Api | None, list[Problem]]:
 
 
 def _check_resource(resource: Resource, node: Node, names: list[str], file: str) -> Iterator[Problem]:
-    yield from _at(node, file, combinations.columns(resource))
     yield from _at(node, file, combinations.windows(resource))
     yield from _at(
         node,

@@ -12,15 +12,6 @@ from analytics_dagster.spec.placeholders import Mistake, parents, sends_bound
 from analytics_dagster.spec.problems import nearest, one_of
 from analytics_dagster.spec.windows import start_problem
 
-# What a column may say, and its types: dlt's, which it would check only when it loads.
-DATA_TYPES = (
-    *("text", "double", "bool", "timestamp", "bigint", "binary", "json", "decimal", "wei", "date", "time"),
-)
-COLUMN_HINTS = (
-    *("name", "data_type", "nullable", "precision", "scale", "timezone", "description", "partition"),
-    *("cluster", "unique", "sort", "primary_key", "row_key", "parent_key", "root_key", "merge_key"),
-    *("variant", "hard_delete", "dedup_sort", "incremental"),
-)
 _CURSOR = ("endpoint", "incremental")
 
 
@@ -113,7 +104,8 @@ def windows(resource: Resource) -> Iterator[Mistake]:
         yield Mistake(
             _CURSOR,
             "no request would tell the API the window, so each run would read everything; "
-            'give start_param and end_param, or write "{incremental.start_value}" in path, params, json, data or headers',
+            "give start_param and end_param, or write "
+            '"{incremental.start_value}" in path, params, json, data or headers',
         )
     if _writes_bounds_alike(cursor.format, partitions):
         yield Mistake(
@@ -133,20 +125,6 @@ def _writes_bounds_alike(time_format: str | None, partitions: Partitions) -> boo
     }[partitions.every]
     start = datetime(2024, 1, 1)  # noqa: DTZ001
     return "%" in pattern and start.strftime(pattern) == after.strftime(pattern)
-
-
-def columns(resource: Resource) -> Iterator[Mistake]:
-    """Column hints that dlt does not know."""
-    for name, hints in resource.columns.items():
-        for hint, value in hints.items():
-            if hint not in COLUMN_HINTS and not hint.startswith("x-"):
-                remedy = nearest(hint, COLUMN_HINTS) or f"; expected one of {one_of(sorted(COLUMN_HINTS))}"
-                yield Mistake(("columns", name, hint), f"unknown column hint{remedy}")
-            elif hint == "data_type" and value is not None and value not in DATA_TYPES:
-                yield Mistake(
-                    ("columns", name, hint),
-                    f"expected {one_of(DATA_TYPES)}, not '{value}'{nearest(value, DATA_TYPES)}",
-                )
 
 
 def family(resource: Resource, names: Sequence[str]) -> Iterator[Mistake]:

@@ -7,11 +7,20 @@ from dataclasses import replace
 from analytics_dagster.spec.yaml_source import Node
 
 
-def effective_resources(root: Node) -> list[Node]:
-    """The resources of a file with their defaults; each value still knows where it was written."""
-    resources = root.items.get("resources", root)
-    defaults = root.items.get("resource_defaults", root).items if "resource_defaults" in root.items else {}
-    return [_effective(resource, defaults) for resource in resources.entries]
+def effective(root: Node) -> Node:
+    """A file with its defaults merged into its resources; each value still knows where it was written."""
+    items = dict(root.items)
+    defaults: dict[str, Node] = {}
+    if "resource_defaults" in items:
+        defaults = dict(items["resource_defaults"].items)
+        if "columns" in defaults:
+            defaults["columns"] = _by_name(defaults["columns"])
+        if defaults:
+            items["resource_defaults"] = replace(items["resource_defaults"], value=defaults)
+    if "resources" in items and isinstance(items["resources"].value, list):
+        merged = [_effective(resource, defaults) for resource in items["resources"].entries]
+        items["resources"] = replace(items["resources"], value=merged)
+    return replace(root, value=items)
 
 
 def _effective(resource: Node, defaults: dict[str, Node]) -> Node:
@@ -20,11 +29,8 @@ def _effective(resource: Node, defaults: dict[str, Node]) -> Node:
         return own  # neither text nor mapping: the models say so
     merged = {**defaults, **own.items}
     merged["endpoint"] = _lift_incremental(_merge_endpoints(defaults.get("endpoint"), own.items["endpoint"]))
-    for columns in (defaults.get("columns"), own.items.get("columns")):
-        if columns is not None:
-            merged["columns"] = _by_name(columns)
-    if "columns" in defaults and own.items.get("columns") is not None:
-        merged["columns"] = _merge_columns(_by_name(defaults["columns"]), _by_name(own.items["columns"]))
+    if "columns" in own.items:
+        merged["columns"] = _merge_columns(defaults.get("columns"), _by_name(own.items["columns"]))
     return replace(resource, value=merged)
 
 
@@ -69,9 +75,9 @@ def _by_name(columns: Node) -> Node:
     return replace(columns, value={name.value: column for name, column in named if name})
 
 
-def _merge_columns(defaults: Node, own: Node) -> Node:
+def _merge_columns(defaults: Node | None, own: Node) -> Node:
     """Column by column, hint by hint."""
-    if not isinstance(own.value, dict):
+    if defaults is None or not isinstance(own.value, dict):
         return own
     merged = {**defaults.items, **own.items}
     for name in defaults.items.keys() & own.items.keys():
@@ -84,7 +90,8 @@ def _merge_columns(defaults: Node, own: Node) -> Node:
 def _lift_incremental(endpoint: Node) -> Node:
     """dlt's `params: {since: {type: incremental, …}}` is `incremental: {start_param: since, …}`."""
     params = endpoint.items.get("params")
-    if params is None or "incremental" in endpoint.items:
+    other = endpoint.items.get("incremental")
+    if params is None or (other is not None and other.value is not None):
         return endpoint
     bound = [
         name

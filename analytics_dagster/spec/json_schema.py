@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from analytics_dagster.spec.api import Api, Resource
-from analytics_dagster.spec.combinations import COLUMN_HINTS, DATA_TYPES
+from analytics_dagster.spec.columns import COLUMN_HINTS, DATA_TYPES
 from analytics_dagster.spec.texts import CONTRACT_ENTITIES, CONTRACT_MODES
 
 
@@ -17,6 +17,8 @@ def json_schema() -> dict[str, Any]:
     schema["title"] = "An API file of analytics-dagster"
     schema["description"] = "One REST API: how to reach it, and what to load from it."
     schema["required"] = ["client", "resources"]
+    for name in ("retry", "limits", "rerun"):
+        schema["properties"][name].pop("default")  # each part states its own
     schema["properties"]["name"]["description"] = "By default the file's name."
     schema["properties"]["resources"] |= {
         "minItems": 1,

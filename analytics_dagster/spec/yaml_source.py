@@ -144,17 +144,17 @@ class _Converter:
             raise _refusal("the YAML is nested too deeply, or an alias contains itself", node)
         if self._count > _MAX_VALUES:
             raise _refusal(f"more than {_MAX_VALUES} values; aliases multiply what they stand for", node)
-        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+        if node.tag.removeprefix(_TAG) not in {"map", "seq", "merge", *_SCALARS}:
+            self._note_tag(path, line)
+        if isinstance(node, yaml.MappingNode):
             return Node(self._mapping(node, path, line), path, line)
-        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+        if isinstance(node, yaml.SequenceNode):
             inner = [
                 self.convert(item, (*path, index), item.start_mark.line + 1)
                 for index, item in enumerate(node.value)
             ]
             return Node(inner, path, line)
-        if isinstance(node, yaml.ScalarNode):
-            return Node(self._scalar(node, path, line), path, line)
-        return Node(self._unsupported(path, line), path, line)
+        return Node(self._scalar(node, path, line), path, line)
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath, line: int) -> dict[str, Node]:
         found: dict[str, Node] = {}
@@ -181,16 +181,16 @@ class _Converter:
     def _moved(mapping: Node, path: KeyPath) -> dict[str, Node]:
         return {key: Node(node.value, (*path, key), node.line) for key, node in mapping.items.items()}
 
-    def _scalar(self, node: yaml.ScalarNode, path: KeyPath, line: int) -> Any:
-        read = _SCALARS.get(node.tag.removeprefix(_TAG))
+    def _scalar(self, node: yaml.Node, path: KeyPath, line: int) -> Any:
         try:
-            return read(node.value) if read else self._unsupported(path, line)
+            return _SCALARS.get(node.tag.removeprefix(_TAG), str)(node.value)
         except (KeyError, ValueError):  # an explicit tag on a text that does not fit it
-            return self._unsupported(path, line)
+            self._note_tag(path, line)
+            return node.value
 
-    def _unsupported(self, path: KeyPath, line: int) -> None:
+    def _note_tag(self, path: KeyPath, line: int) -> None:
         self._note(
-            line, path, "YAML tags (a value that begins with !) are not read; a text with a ! needs quotes"
+            line, path, "YAML tags (values that begin with !) are not read; a text with a ! needs quotes"
         )
 
     def _note(self, line: int, path: KeyPath, message: str) -> None:
@@ -219,6 +219,6 @@ def _explain(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
         hint = "; a text with `: ` in it needs quotes, or the indentation is off"
     elif "expected <block end>" in problem:
         hint = "; look at the indentation of this line and those above it"
-    elif "single document" in problem:
+    elif "another document" in problem:
         hint = "; one file holds one API, without a further `---`"
     return f"the YAML does not parse: {problem}{hint}"

@@ -11,6 +11,7 @@ import requests
 from analytics_dagster.sandbox import RunningSandbox, SandboxSettings, running_sandbox
 
 API_KEY = {"X-API-Key": "sandbox-key"}
+SMALL = SandboxSettings(users=40, events=200, sessions=60, orders=30, days=5)
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,7 @@ def shared() -> Iterator[RunningSandbox]:
 @pytest.fixture
 def sandbox() -> Iterator[RunningSandbox]:
     """A sandbox of a test's own, small and open to change."""
-    with running_sandbox(SandboxSettings(users=40, events=200, sessions=60, orders=30, days=5)) as sandbox:
+    with running_sandbox(SMALL) as sandbox:
         yield sandbox
 
 

@@ -82,11 +82,7 @@ def test_rows_stay_as_they_are_from_one_release_to_the_next() -> None:
             "sequence": 2147635556313664186,
             "duration_ms": 7458,
             "value": None,
-            "properties": {
-                "path": "/pricing",
-                "browser": None,
-                "screen": {"width": 1120, "touch": True},
-            },
+            "properties": {"path": "/pricing", "browser": None, "screen_width": 480},
         }
     ]
 
@@ -114,6 +110,40 @@ def test_rows_hold_what_is_hard_to_load() -> None:
     assert {len(row["items"]) for row in rows["orders"]} == {1, 2, 3, 4}
     ids = {row["id"] for row in rows["users"]}
     assert {row["user_id"] for row in rows["orders"]} <= ids
+
+
+@pytest.mark.parametrize(
+    ("inclusive", "bound", "expected"),
+    [
+        (True, "2024-01-02T00:00:00.000000Z", True),
+        (True, "2024-01-02T00:00:00.000001Z", False),
+        (False, "2024-01-02T00:00:00.000000Z", False),
+        (False, "2024-01-01T23:59:59.999999Z", True),
+    ],
+)
+def test_whether_the_lower_bound_is_included_is_a_setting(
+    inclusive: bool, bound: str, expected: bool
+) -> None:
+    data = SandboxData(SETTINGS.model_copy(update={"after_inclusive": inclusive}))
+    found = {row["created_at"] for row in data.truth("events", created_after=bound)}
+    assert ("2024-01-02T00:00:00.000Z" in found) is expected
+
+
+@pytest.mark.parametrize(
+    ("inclusive", "bound", "expected"),
+    [
+        (True, "2024-01-02T00:00:00.000000Z", True),
+        (True, "2024-01-01T23:59:59.999999Z", False),
+        (False, "2024-01-02T00:00:00.000000Z", False),
+        (False, "2024-01-02T00:00:00.000001Z", True),
+    ],
+)
+def test_whether_the_upper_bound_is_included_is_a_setting(
+    inclusive: bool, bound: str, expected: bool
+) -> None:
+    data = SandboxData(SETTINGS.model_copy(update={"before_inclusive": inclusive}))
+    found = {row["created_at"] for row in data.truth("events", created_before=bound)}
+    assert ("2024-01-02T00:00:00.000Z" in found) is expected
 
 
 @st.composite
@@ -217,7 +247,7 @@ def test_a_deleted_row_is_gone_and_cannot_be_changed_any_more() -> None:
         ("users", {"ids": ["usr_51"], "at": "2025-01-01"}, "usr_51"),
         ("users", {"ids": ["usr_01"], "at": "2025-01-01"}, "usr_01"),
         ("users", {"ids": ["evt_1"], "at": "2025-01-01"}, "evt_1"),
-        ("users", {"ids": ["usr_1"], "at": "2024-01-01"}, "was updated at 2024-01-02"),
+        ("users", {"ids": ["usr_1"], "at": "2024-01-02"}, "was updated at 2024-01-02"),
         ("users", {"count": 51, "at": "2025-01-01"}, "50 users"),
         ("users", {"count": 1, "ids": ["usr_1"], "at": "2025-01-01"}, "either"),
         ("users", {"count": 1, "at": "soon"}, "ISO 8601"),

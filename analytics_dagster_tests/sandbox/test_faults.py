@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +12,20 @@ import pytest
 import requests
 
 from analytics_dagster.sandbox import Fault, RunningSandbox, SandboxSettings, running_sandbox
-from analytics_dagster_tests.sandbox.conftest import get
+from analytics_dagster_tests.sandbox.conftest import SMALL, get
+
+
+@pytest.fixture(scope="module")
+def module_sandbox() -> Iterator[RunningSandbox]:
+    with running_sandbox(SMALL) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(module_sandbox: RunningSandbox) -> RunningSandbox:
+    """One sandbox for the whole module, since faults are easily cleared."""
+    module_sandbox.faults.clear()
+    return module_sandbox
 
 
 def statuses(client: requests.Session, url: str, times: int) -> list[int]:

@@ -58,6 +58,15 @@ def test_a_sandbox_stops_when_its_test_fails() -> None:
     assert not can_connect(sandbox)
 
 
+def test_a_failure_of_the_sandbox_itself_is_told_to_the_client(
+    sandbox: RunningSandbox, client: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox.data, "view", None)
+    answer = client.get(f"{sandbox.url}/v1/users", timeout=10)
+    assert answer.status_code == 500
+    assert "TypeError" in answer.json()["error"]["message"]
+
+
 def test_sandboxes_run_side_by_side(client: requests.Session) -> None:
     with running_sandbox(SandboxSettings(users=3)) as one, running_sandbox(SandboxSettings(users=4)) as other:
         assert get(client, f"{one.url}/v1/users")["total"] == 3
@@ -86,6 +95,9 @@ def test_the_blocking_server_is_quiet_and_ends_at_ctrl_c() -> None:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert requests.get(f"{url}/v1/users", headers=API_KEY, timeout=10).status_code == 200
+        requests.post(f"{url}/control/faults", json={"kind": "cut"}, timeout=10)
+        with suppress(requests.exceptions.ChunkedEncodingError):
+            requests.get(f"{url}/v1/users", headers=API_KEY, timeout=10)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=20)
     assert (process.returncode, output, errors) == (0, "ended\n", "")

@@ -1,0 +1,242 @@
+"""What a person sees and gets when an API file's assets are materialized in Dagster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+from analytics_dagster.orchestration import materialize
+from analytics_dagster.orchestration.build import build_defs
+from analytics_dagster.orchestration.rerun import FAILURE_KIND
+from analytics_dagster.orchestration.resources import ApiKeyCredentials, DestinationResource
+from analytics_dagster.sandbox import Fault, RunningSandbox
+from analytics_dagster.spec import ApiFile, parse_text
+
+FILE = """
+name: shop
+description: The shop
+owners: [team:data]
+tags: {tier: gold}
+client:
+  base_url: ${SHOP_URL}
+  auth: {type: api_key, name: X-API-Key, api_key: "${SHOP_KEY}"}
+retry: {max_retries: 0}
+resource_defaults:
+  primary_key: id
+  write_disposition: merge
+  endpoint: {data_selector: data, paginator: {type: offset, limit: 100}}
+resources:
+  - name: users
+    write_disposition: replace
+    owners: [someone@example.com]
+    tags: {tier: silver, pii: "yes"}
+    description: Everybody
+    endpoint: {path: /v1/users}
+  - name: orders
+    endpoint: {path: /v1/orders}
+  - name: events
+    endpoint:
+      path: /v1/events
+      incremental: {cursor_path: created_at, start_param: created_after, end_param: created_before}
+    partitions: {every: day, start: 2024-01-01, lookback: 2}
+    schedule: "15 * * * *"
+"""
+
+
+@pytest.fixture
+def shop(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> ApiFile:
+    monkeypatch.setenv("SHOP_URL", sandbox.url)
+    monkeypatch.setenv("SHOP_KEY", sandbox.settings.api_key)
+    return parse_text(FILE, Path("apis/shop.yaml"))
+
+
+Run = Callable[..., dg.ExecuteInProcessResult]
+
+
+@pytest.fixture
+def run(shop: ApiFile) -> Run:
+    def run(job: str = "shop", resources: Mapping[str, Any] | None = None, **options: Any) -> Any:
+        defs = build_defs([shop], resources)
+        return defs.resolve_job_def(job).execute_in_process(raise_on_error=False, **options)
+
+    return run
+
+
+def days(first: str, last: str) -> dict[str, str]:
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+
+
+def rows(query: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect("analytics.duckdb", read_only=True) as connection:
+        return connection.execute(query).fetchall()
+
+
+def materializations(result: dg.ExecuteInProcessResult, name: str) -> list[dg.AssetMaterialization]:
+    return list(result.asset_materializations_for_node(f"shop__{name}"))
+
+
+def test_assets_carry_what_the_file_says(shop: ApiFile) -> None:
+    graph = build_defs([shop]).resolve_asset_graph()
+    users = graph.get(dg.AssetKey(["shop", "users"]))
+    assert users.group_name == "shop"
+    assert users.kinds == {"dlt", "duckdb"}
+    assert users.description == "Everybody"
+    assert users.owners == ["someone@example.com"]
+    assert {"tier": "silver", "pii": "yes"}.items() <= users.tags.items()
+    [reference] = users.metadata["dagster/code_references"].code_references
+    assert reference.file_path == str(Path("apis/shop.yaml").absolute())
+    assert FILE.splitlines()[reference.line_number - 1] == "  - name: users"
+    events = graph.get(dg.AssetKey(["shop", "events"]))
+    assert events.owners == ["team:data"]
+    assert events.tags["tier"] == "gold"
+    assert events.description == "`GET /v1/events` of The shop"
+
+
+def test_a_full_refresh_and_its_metadata(run: Run) -> None:
+    result = run()
+    assert result.success
+    [done] = materializations(result, "users")
+    metadata: dict[str, Any] = {key: value.value for key, value in done.metadata.items()}
+    assert metadata["rows_loaded"] == 500
+    assert (metadata["requests"], metadata["retries"], metadata["pages"]) == (5, 0, 5)
+    assert metadata["bytes"] > 50_000
+    assert metadata["seconds"] > 0
+    assert metadata["dagster/table_name"] == "shop.users"
+    columns = {column.name: column for column in metadata["dagster/column_schema"].columns}
+    assert columns["created_at"].type == "timestamp"
+    assert not columns["id"].constraints.nullable
+    assert columns["name"].constraints.nullable
+    header, _, first, *_ = metadata["preview"].splitlines()
+    assert header.startswith("| id | ")
+    assert "usr_1" in first
+    assert rows("SELECT count(*), count(DISTINCT id) FROM shop.users") == [(500, 500)]
+
+
+def test_each_partition_of_a_range_has_its_own_row_count(run: Run, sandbox: RunningSandbox) -> None:
+    result = run("shop_day", tags=days("2024-01-30", "2024-02-02"))
+    assert result.success
+    last = {done.partition: done.metadata for done in materializations(result, "events")}
+    for day, following in [("2024-01-30", "2024-01-31"), ("2024-01-31", "2024-02-01")]:
+        truth = list(
+            sandbox.data.truth(
+                "events", created_after=f"{day}T00:00:00Z", created_before=f"{following}T00:00:00Z"
+            )
+        )
+        assert truth
+        assert last[day]["dagster/partition_row_count"].value == last[day]["rows_loaded"].value == len(truth)
+        assert last[day]["window"].value == f"{day}T00:00:00+00:00/{following}T00:00:00+00:00"
+    assert last["2024-02-01"]["dagster/partition_row_count"].value == 0
+    assert last["2024-02-02"]["rows_loaded"].value == 0
+
+
+def test_what_a_step_committed_is_recorded_although_a_later_one_fails(
+    run: Run, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(materialize, "WINDOWS_PER_COMMIT", 2)
+    # one request for the first step of one day, two for the second of two days, then the API breaks
+    sandbox.faults.add(Fault(match="/v1/events", skip=3, first=100, kind="status", status=503))
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = run("shop_day", tags=days("2024-01-01", "2024-01-07"), instance=instance)
+        assert not result.success
+        key = dg.AssetKey(["shop", "events"])
+        recorded = instance.get_materialized_partitions(key)
+        assert recorded == {"2024-01-01", "2024-01-02", "2024-01-03"}
+        assert rows("SELECT DISTINCT created_at::date::text FROM shop.events ORDER BY 1") == [
+            (day,) for day in sorted(recorded)
+        ]
+
+
+def test_a_range_is_read_in_few_requests(run: Run, sandbox: RunningSandbox) -> None:
+    sandbox.requests.clear()
+    result = run("shop_day", tags=days("2024-01-01", "2024-01-31"))
+    assert result.success
+    # 3,000 rows in pages of 100: a day, then ten, then twenty; each may have one page that is not full
+    assert 30 <= len(sandbox.requests.list()) <= 34
+    assert rows("SELECT count(*), count(DISTINCT id) FROM shop.events") == [(3000, 3000)]
+
+
+def test_a_failed_resource_stops_neither_its_neighbours_nor_what_is_downstream_of_them(
+    shop: ApiFile, sandbox: RunningSandbox
+) -> None:
+    @dg.asset(deps=[dg.AssetKey(["shop", "orders"])])
+    def report() -> None: ...
+
+    sandbox.faults.add(Fault(match="/v1/users", first=100, kind="status", status=503))
+    defs = dg.Definitions.merge(build_defs([shop]), dg.Definitions(assets=[report]))
+    keys = [dg.AssetKey(["shop", "users"]), dg.AssetKey(["shop", "orders"]), report.key]
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            raise_on_error=False, asset_selection=keys, instance=instance
+        )
+        assert not result.success
+        done = [event.asset_key for event in result.get_asset_materialization_events()]
+    assert sorted(key.to_user_string() for key in done if key) == ["report", "shop/orders"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(503, "transient"), (500, "transient"), (401, "permanent"), (404, "permanent")]
+)
+def test_a_failure_says_whether_a_rerun_can_help(
+    run: Run, sandbox: RunningSandbox, status: int, kind: str
+) -> None:
+    sandbox.faults.add(Fault(match="/v1/users", first=100, kind="status", status=status))
+    result = run(asset_selection=[dg.AssetKey(["shop", "users"])])
+    description, told = failure(result)
+    assert told == kind
+    assert str(status) in description
+    assert f"{sandbox.url}/v1/users" in description
+    assert not Path("analytics.duckdb").exists() or not rows(
+        "SELECT 1 FROM information_schema.tables WHERE table_name = 'users'"
+    )
+
+
+def test_a_missing_secret_fails_the_run_and_names_itself(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHOP_KEY")
+    result = run(asset_selection=[dg.AssetKey(["shop", "users"])])
+    description, kind = failure(result)
+    assert "${SHOP_KEY}" in description
+    assert "apis/shop.yaml" in description
+    assert kind == "permanent"
+
+
+def test_credentials_and_destination_can_be_replaced(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SHOP_KEY")
+    monkeypatch.setenv("ELSEWHERE", "sandbox-key")
+    result = run(
+        resources={
+            "shop_credentials": ApiKeyCredentials(api_key=dg.EnvVar("ELSEWHERE")),
+            "destination": DestinationResource(type="duckdb", credentials="other.duckdb"),
+        },
+        asset_selection=[dg.AssetKey(["shop", "users"])],
+    )
+    assert result.success
+    [done] = materializations(result, "users")
+    assert done.metadata["dagster/table_name"].value == "shop.users"
+    assert Path("other.duckdb").exists()
+    assert not Path("analytics.duckdb").exists()
+
+
+def test_the_ui_may_show_templates_and_never_sees_values(shop: ApiFile) -> None:
+    resources = build_defs([shop]).resources or {}
+    assert resources["shop_credentials"].api_key == "${SHOP_KEY}"
+
+
+def failure(result: dg.ExecuteInProcessResult) -> tuple[str, Any]:
+    [event] = [event for event in result.all_node_events if event.is_step_failure]
+    data: Any = event.step_failure_data.user_failure_data
+    return data.description, data.metadata[FAILURE_KIND].value
+
+
+def test_a_full_refresh_can_be_asked_for(run: Run, sandbox: RunningSandbox) -> None:
+    assert run().success
+    sandbox.data.delete("orders", ids=[next(iter(sandbox.data.truth("orders")))["id"]])
+    assert run().success
+    assert rows("SELECT count(*) FROM shop.orders") == [(600,)]
+    config = {"ops": {"shop__orders": {"config": {"full_refresh": True}}}}
+    assert run(run_config=config).success
+    assert rows("SELECT count(*) FROM shop.orders") == [(599,)]

@@ -1,0 +1,554 @@
+"""Each mistake is reported where it stands, in words that say what to do; all of them at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from analytics_dagster.spec import ApiFileError, parse_text
+from analytics_dagster_tests.spec.helpers import problems, with_resource
+
+CLIENT = "client: {base_url: 'https://x.y'}\n"
+FULL = "\nresources: [{name: a, write_disposition: replace}]\n"
+WINDOWED = """\
+name: a
+primary_key: id
+write_disposition: merge
+partitions: {every: day, start: 2024-01-01}
+endpoint:
+  incremental: {cursor_path: t, start_param: since}
+"""
+
+# A whole file, the line and the key of its mistake, and words that its message must have.
+FILES: list[tuple[str, int, str, str]] = [
+    ("", 1, "", "empty"),
+    ("- a\n", 1, "", "client and resources"),
+    ("client: {a: b\n", 2, "", "does not parse"),
+    ("client:\n\tbase_url: x\n", 2, "", "spaces, not tabs"),
+    ("client: {auth: {token: ${KEY}}}", 1, "", 'quotes: "${NAME}"'),
+    ("a: b: c", 1, "", "quotes"),
+    ("client: *x", 1, "", "begins with * needs quotes"),
+    (CLIENT + FULL + "---\na: 1", 4, "", "one file holds one API"),
+    (
+        "a: &a [1]\nb: &b ["
+        + "*a," * 9
+        + "]\n"
+        + "".join(
+            f"{chr(c + 1)}: &{chr(c + 1)} [" + f"*{chr(c)}," * 9 + "]\n" for c in range(ord("b"), ord("h"))
+        ),
+        1,
+        "",
+        "aliases multiply",
+    ),
+    ("a: &a [*a]", 1, "", "contains itself"),
+    ("a: " + "[" * 100 + "]" * 100, 1, "", "nested too deeply"),
+    ("client: \x00", 1, "", "not allowed"),
+    (
+        CLIENT + FULL + "tags: !!python/object/apply:os.system [ls]",
+        4,
+        "tags",
+        "tags (values that begin with !)",
+    ),
+    (CLIENT + FULL + "limits: {requests: !!int x}", 4, "limits.requests", "begin with !"),
+    (CLIENT + FULL + "retry: {}\nretry: {}", 5, "retry", "twice; the first one is in line 4"),
+    (CLIENT + FULL + "? [a]\n: b", 4, "", "must be text"),
+    (FULL, 1, "client", "missing"),
+    (CLIENT, 1, "resources", "missing"),
+    (CLIENT + "resources: []", 2, "resources", "at least one resource"),
+    (CLIENT + "resources: users", 2, "resources", "expected a list, not 'users'"),
+    (CLIENT + "resources:\n  - 5", 3, "resources[0]", "mapping of keys to values, not the number 5"),
+    ("client: x" + FULL, 1, "client", "mapping of keys to values, not 'x'"),
+    ("client: {base_url: api.x.y}" + FULL, 1, "client.base_url", "https://"),
+    ("client: {base_url: 'https://'}" + FULL, 1, "client.base_url", "a host"),
+    ("client: {base_url: 'https://x.y:port'}" + FULL, 1, "client.base_url", "a host"),
+    ("client: {base_url: 'ftp://x.y'}" + FULL, 1, "client.base_url", "http://"),
+    ("client: {base_url: 'https://me:hunter2@x.y'}" + FULL, 1, "client.base_url", "http_basic"),
+    (
+        "client:\n  base_url: https://x.y\n  allowed_hosts: [https://a.b/c]" + FULL,
+        3,
+        "client.allowed_hosts[0]",
+        "without a path",
+    ),
+    ("client:\n  base_url: https://x.y\n  heders: {}" + FULL, 3, "client.heders", "did you mean `headers`?"),
+    (
+        "client:\n  base_url: https://x.y\n  session: x" + FULL,
+        3,
+        "client.session",
+        "cannot stand in a YAML file",
+    ),
+    (
+        "client:\n  base_url: https://x.y\n  headers: {X-Version: 2}" + FULL,
+        3,
+        "client.headers.X-Version",
+        "quotes make it text",
+    ),
+    (
+        "client:\n  base_url: https://x.y\n  auth:\n    type: apikey" + FULL,
+        4,
+        "client.auth.type",
+        "not 'apikey'; did you mean `api_key`?",
+    ),
+    (
+        "client:\n  base_url: https://x.y\n  auth:\n    type: api_key" + FULL,
+        3,
+        "client.auth.api_key",
+        "missing",
+    ),
+    (
+        "client:\n  base_url: https://x.y\n  auth:\n    tokn: x" + FULL,
+        4,
+        "client.auth.tokn",
+        "did you mean `token`?",
+    ),
+    (
+        "client:\n  base_url: https://x.y\n  auth: {type: api_key, api_key: k, locaton: query}" + FULL,
+        3,
+        "client.auth.locaton",
+        "did you mean `location`?",
+    ),
+    (
+        "client:\n  base_url: https://x.y\n  auth: {type: api_key, api_key: k, location: cookie}" + FULL,
+        3,
+        "client.auth.location",
+        "header, query or param, not 'cookie'",
+    ),
+    (
+        "client:\n  base_url: https://x.y\n  auth:\n    type: oauth2\n    client_id: i\n"
+        "    client_secret: s\n    access_token_url: x.y/token" + FULL,
+        7,
+        "client.auth.access_token_url",
+        "https://",
+    ),
+    (
+        "client:\n  base_url: https://x.y\n  auth: {token: '${TOKEN'}" + FULL,
+        3,
+        "client.auth.token",
+        "write ${NAME}",
+    ),
+    ("client: {base_url: '${}/v1'}" + FULL, 1, "client.base_url", "write ${NAME}"),
+    (CLIENT + FULL + "version: 2", 4, "version", "expected 1"),
+    (CLIENT + FULL + "name: my api", 4, "name", "begins with a letter"),
+    (CLIENT + FULL + "owners: [data]", 4, "owners[0]", "team:NAME, not 'data'"),
+    (CLIENT + FULL + "tags: {a b: c}", 4, "tags.a b", "letters, digits"),
+    (CLIENT + FULL + "tags: {a: b c}", 4, "tags.a", "not 'b c'"),
+    (CLIENT + FULL + "tags: {tier: 1}", 4, "tags.tier", "not the number 1 (quotes"),
+    (CLIENT + FULL + "retry:\n  max_retries: abc", 5, "retry.max_retries", "a whole number, not 'abc'"),
+    (CLIENT + FULL + "retry: {max_retries: '3'}", 4, "retry.max_retries", "without quotes"),
+    (CLIENT + FULL + "retry: {max_retries: true}", 4, "retry.max_retries", "a whole number, not true"),
+    (CLIENT + FULL + "retry: {max_retries: -1}", 4, "retry.max_retries", "at least 0, not the number -1"),
+    (CLIENT + FULL + "retry: {max_retries: 1.5}", 4, "retry.max_retries", "a whole number"),
+    (
+        CLIENT + FULL + "retry: {max_wait: soon}",
+        4,
+        "retry.max_wait",
+        "such as 30s, 10m, 1h or 2d, not 'soon'",
+    ),
+    (CLIENT + FULL + "retry: {max_wait: .inf}", 4, "retry.max_wait", "such as 30s"),
+    (CLIENT + FULL + "limits: {per: week}", 4, "limits.per", "second, minute, hour or day, not 'week'"),
+    (CLIENT + FULL + "rerun: {delays: []}", 4, "rerun.delays", "at least one"),
+    (
+        "client: {base_url: 'https://x.y', max_response_bytes: 1XB}" + FULL,
+        1,
+        "client.max_response_bytes",
+        "1GB",
+    ),
+    (CLIENT + FULL + "resource_default: {}", 4, "resource_default", "did you mean `resource_defaults`?"),
+    (CLIENT + FULL + "zzz: 1", 4, "zzz", "unknown key; expected one of client, description,"),
+]
+
+# A resource whose first line is line 5 of its file.
+RESOURCES: list[tuple[str, int, str, str]] = [
+    ("nam: a", 5, ".nam", "did you mean `name`?"),
+    ("name: 1a", 5, ".name", "begins with a letter"),
+    ("name: a\nselected: yes", 6, ".selected", "true or false, not 'yes'"),
+    ("name: a\nprimary_key: 5", 6, ".primary_key", "a list of names, not the number 5"),
+    ("name: a\nwrite_disposition: upsert", 6, ".write_disposition", "merge, append or replace, not 'upsert'"),
+    (
+        "name: a\nwrite_disposition: {disposition: merge, strategy: scd2}",
+        6,
+        ".write_disposition",
+        "'scd2' is not supported",
+    ),
+    ("name: a\nschema_contract: {colums: freeze}", 6, ".schema_contract", "did you mean `columns`?"),
+    ("name: a\nschema_contract: frozen", 6, ".schema_contract", "did you mean `freeze`?"),
+    ("name: a\ncolumns:\n  t: {data_type: string}", 7, ".columns.t", "timestamp, bigint"),
+    ("name: a\ncolumns:\n  t: {nulable: true}", 7, ".columns.t.nulable", "did you mean `nullable`?"),
+    ("name: a\nprocessing_steps: []", 6, ".processing_steps", "Python functions"),
+    ("name: a\ntable_format: delta", 6, ".table_format", "not supported"),
+    ("name: a\nschedule: often", 6, ".schedule", "cron expression"),
+    ("name: a\nschedule: '0 0 30 2 *'", 6, ".schedule", "comes due"),
+    ("name: a\nschedule: '* * * * * *'", 6, ".schedule", "five fields"),
+    ("name: a\nendpoint:\n  method: PUT", 7, ".endpoint.method", "GET or POST, not 'PUT'"),
+    ("name: a\nendpoint:\n  pagintor: x", 7, ".endpoint.pagintor", "did you mean `paginator`?"),
+    ("name: a\nendpoint:\n  paginator: ofset", 7, ".endpoint.paginator", "did you mean `offset`?"),
+    ("name: a\nendpoint:\n  paginator: offset", 7, ".endpoint.paginator.limit", "missing"),
+    ("name: a\nendpoint:\n  paginator: {limit: 5}", 7, ".endpoint.paginator", "the key type"),
+    (
+        "name: a\nendpoint:\n  paginator: {type: cursor, offset_param: x}",
+        7,
+        ".endpoint.paginator.offset_param",
+        "cursor_param",
+    ),
+    (
+        "name: a\nendpoint:\n  paginator: {type: offset, limit: 5, offset_param: a, offset_body_path: b}",
+        7,
+        ".endpoint.paginator",
+        "offset_param and offset_body_path exclude each other",
+    ),
+    (
+        "name: a\nendpoint:\n  paginator: {type: offset, limit: 5, limit_param: a, limit_body_path: b}",
+        7,
+        ".endpoint.paginator",
+        "limit_param and limit_body_path exclude each other",
+    ),
+    (
+        "name: a\nendpoint:\n  paginator: {type: page_number, page_param: a, page_body_path: b}",
+        7,
+        ".endpoint.paginator",
+        "page_param and page_body_path exclude each other",
+    ),
+    (
+        "name: a\nendpoint:\n  paginator: {type: cursor, cursor_param: a, cursor_body_path: b}",
+        7,
+        ".endpoint.paginator",
+        "cursor_param and cursor_body_path exclude each other",
+    ),
+    (
+        "name: a\nendpoint:\n  paginator:\n    {type: offset, limit: 5, total_path: ~, stop_after_empty_page: false}",
+        7,
+        ".endpoint.paginator",
+        "would never end: give total_path, maximum_offset",
+    ),
+    (
+        "name: a\nendpoint:\n  paginator:\n    {type: page_number, total_path: ~, stop_after_empty_page: false}",
+        7,
+        ".endpoint.paginator",
+        "would never end: give total_path, maximum_page",
+    ),
+    ("name: a\nendpoint:\n  incremental: {}", 7, ".endpoint.incremental.cursor_path", "missing"),
+    (
+        "name: a\nendpoint:\n  incremental: {cursor_path: t, format: unix}",
+        7,
+        ".endpoint.incremental.format",
+        "iso, date, epoch, epoch_ms or a strftime pattern",
+    ),
+    (
+        "name: a\nendpoint:\n  incremental: {cursor_path: t, format: '%Q'}",
+        7,
+        ".endpoint.incremental.format",
+        "strftime",
+    ),
+    (
+        "name: a\nendpoint:\n  incremental: {cursor_path: t, format: '%s'}",
+        7,
+        ".endpoint.incremental.format",
+        "write epoch",
+    ),
+    (
+        "name: a\nendpoint:\n  incremental: {cursor_path: t, convert: f}",
+        7,
+        ".endpoint.incremental.convert",
+        "write format",
+    ),
+    ("name: a\npartitions: {every: dai, start: 2024-01-01}", 6, ".partitions.every", "did you mean `day`?"),
+    ("name: a\npartitions: {every: day}", 6, ".partitions.start", "missing"),
+    ("name: a\npartitions: {every: day, start: 2024-13-01}", 6, ".partitions.start", "such as 2024-01-01"),
+    (
+        "name: a\npartitions: {every: day, start: 2024-01-01, timezone: Europe/Berln}",
+        6,
+        ".partitions.timezone",
+        "did you mean `Europe/Berlin`?",
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint:\n  params: {since: {incremental.start_value}}",
+        8,
+        ".endpoint.params.since",
+        'needs quotes, else it is a mapping: "{incremental.start_value}"',
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint:\n  params: {since: '{incremental.start_value}'}",
+        8,
+        ".endpoint.params.since",
+        "needs endpoint.incremental",
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint:\n  json: {q: '{ users }'}",
+        8,
+        ".endpoint.json.q",
+        "write {{ or }}",
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint:\n  json: {q: ['{']}",
+        8,
+        ".endpoint.json.q[0]",
+        "partner",
+    ),
+    ("name: a\nwrite_disposition: replace\nendpoint:\n  path: a/{id}", 8, ".endpoint.path", "{id}"),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint:\n  path: a/{resource.b.id}",
+        8,
+        ".endpoint.path",
+        "did you mean `resources`?",
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint:\n  path: a/{resources.b}",
+        8,
+        ".endpoint.path",
+        "{resources.PARENT.FIELD}",
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint:\n  params: {x: {resource: a}}",
+        8,
+        ".endpoint.params.x",
+        "{type: resolve",
+    ),
+    (
+        (
+            "name: a\nwrite_disposition: append\nendpoint:\n  incremental: {cursor_path: t}\n"
+            "  params: {s: '{incremental.start}'}"
+        ),
+        9,
+        ".endpoint.params.s",
+        "did you mean `start_value`?",
+    ),
+    (
+        (
+            "name: a\nwrite_disposition: append\nendpoint:\n  incremental: {cursor_path: t}\n"
+            "  params: {s: {type: incremental, cursor_path: u}}"
+        ),
+        9,
+        ".endpoint.params.s",
+        "one cursor",
+    ),
+    (
+        (
+            "name: a\nwrite_disposition: append\nendpoint:\n"
+            "  incremental: {cursor_path: t, start_param: x, end_param: x}"
+        ),
+        8,
+        ".endpoint.incremental.end_param",
+        "the same",
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint: 'a/{resources.bs.id}'",
+        7,
+        ".endpoint",
+        "no resource `bs`",
+    ),
+    ("name: a\nwrite_disposition: replace\nendpoint: '{resources.a.id}'", 5, "", "its own parent: a → a"),
+    (
+        "name: a\nwrite_disposition: replace\ninclude_from_parent: [id]",
+        7,
+        ".include_from_parent",
+        "no parent",
+    ),
+]
+
+# What replaces a part of WINDOWED.
+WINDOWS: list[tuple[str, str, int, str, str]] = [
+    ("start: 2024-01-01", "start: 2024-01-01T05:00", 8, ".partitions.start", "2024-01-01 or 2024-01-02"),
+    ("day, start: 2024-01-01", "week, start: 2024-01-03", 8, ".partitions.start", "2024-01-01 or 2024-01-08"),
+    (
+        "day, start: 2024-01-01",
+        "month, start: 2024-01-31",
+        8,
+        ".partitions.start",
+        "2024-01-01 or 2024-02-01",
+    ),
+    (
+        "day, start: 2024-01-01",
+        "hour, start: 2024-01-01T05:30",
+        8,
+        ".partitions.start",
+        "2024-01-01T05:00 or 2024-01-01T06:00",
+    ),
+    (
+        "start: 2024-01-01",
+        "start: 2024-01-01T00:00:00Z, timezone: Europe/Berlin",
+        8,
+        ".partitions.start",
+        "in Europe/Berlin, such as 2024-01-01",
+    ),
+    ("start_param: since", "format: iso", 10, ".endpoint.incremental", "each run would read everything"),
+    ("since", "since, initial_value: 5", 10, ".endpoint.incremental.initial_value", "partitions.start"),
+    ("since", "since, end_value: 5", 10, ".endpoint.incremental.end_value", "leave it out"),
+    ("since", "since, lag: 5", 10, ".endpoint.incremental.lag", "partitions.lookback"),
+    ("since", "since, range_end: closed", 10, ".endpoint.incremental.range_end", "said by end"),
+    ("since", "since, last_value_func: min", 10, ".endpoint.incremental.last_value_func", "forward in time"),
+    ("every: day", "every: hour", 10, "", ""),
+    ("since", "since, format: '%Y-%m'", 10, ".endpoint.incremental.format", "both bounds of a window alike"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "key", "words"), FILES)
+def test_a_mistake_in_a_file(text: str, line: int, key: str, words: str) -> None:
+    found = [problem for problem in problems(text) if (problem.line, problem.key) == (line, key)]
+    assert any(words in problem.message for problem in found), "\n".join(map(str, problems(text)))
+
+
+@pytest.mark.parametrize(("text", "line", "key", "words"), RESOURCES)
+def test_a_mistake_in_a_resource(text: str, line: int, key: str, words: str) -> None:
+    all_found = problems(with_resource(text))
+    found = [problem for problem in all_found if (problem.line, problem.key) == (line, f"resources[0]{key}")]
+    assert any(words in problem.message for problem in found), "\n".join(map(str, all_found))
+
+
+@pytest.mark.parametrize(("old", "new", "line", "key", "words"), WINDOWS)
+def test_a_mistake_about_windows(old: str, new: str, line: int, key: str, words: str) -> None:
+    assert not problems(with_resource(WINDOWED))
+    found = problems(with_resource(WINDOWED.replace(old, new)))
+    if not key:
+        assert found == []
+        return
+    assert [(problem.line, problem.key) for problem in found] == [(line, f"resources[0]{key}")]
+    assert words in found[0].message
+
+
+def test_hours_need_a_format_with_hours() -> None:
+    hourly = WINDOWED.replace("every: day", "every: hour").replace("since", "since, format: date")
+    assert [(p.line, p.key) for p in problems(with_resource(hourly))] == [
+        (10, "resources[0].endpoint.incremental.format")
+    ]
+
+
+def test_a_bound_in_a_body_reaches_the_api() -> None:
+    text = """\
+    name: a
+    primary_key: id
+    write_disposition: merge
+    partitions: {every: day, start: 2024-01-01}
+    endpoint:
+      method: POST
+      json: {range: ["{incremental.start_value}", "{incremental.end_value}"]}
+      incremental: {cursor_path: t}
+    """
+    assert problems(with_resource(text)) == []
+
+
+def test_a_mistake_in_the_defaults_is_reported_once_where_it_stands() -> None:
+    found = problems("""\
+        client: {base_url: 'https://x.y'}
+        name: x
+        resource_defaults:
+          write_disposition: merge
+          primary_key: id
+          selected: yes
+          partitions: {every: day, start: 2024-01-01T05:00}
+          endpoint:
+            pagintor: cursor
+            incremental: {cursor_path: t, start_param: s, lag: 5}
+        resources: [a, b, c]
+        """)
+    assert [(problem.line, problem.key) for problem in found] == [
+        (6, "resource_defaults.selected"),
+        (9, "resource_defaults.endpoint.pagintor"),
+    ]
+    found = problems("""\
+        client: {base_url: 'https://x.y'}
+        name: x
+        resource_defaults:
+          write_disposition: merge
+          primary_key: id
+          partitions: {every: day, start: 2024-01-01T05:00}
+          endpoint:
+            incremental: {cursor_path: t, start_param: s, lag: 5}
+        resources: [a, b, c]
+        """)
+    assert [(problem.line, problem.key) for problem in found] == [
+        (6, "resource_defaults.partitions.start"),
+        (8, "resource_defaults.endpoint.incremental.lag"),
+    ]
+
+
+def test_a_forbidden_combination_is_reported_at_its_resource() -> None:
+    found = problems("""\
+        client: {base_url: 'https://x.y'}
+        resource_defaults: {write_disposition: merge}
+        resources:
+          - a
+          - {name: b, primary_key: id}
+        """)
+    assert [(problem.line, problem.key) for problem in found] == [(4, "resources[0].write_disposition")]
+
+
+def test_names_that_become_the_same_table_are_refused() -> None:
+    found = problems("""\
+        client: {base_url: 'https://x.y'}
+        resource_defaults: {write_disposition: replace}
+        resources:
+          - userEvents
+          - user-events
+          - user_events
+          - {name: other, table_name: user_events}
+          - another
+          - another
+        """)
+    assert [(problem.line, problem.key) for problem in found] == [
+        (5, "resources[1]"),
+        (6, "resources[2]"),
+        (7, "resources[3].name"),
+        (9, "resources[5]"),
+    ]
+    assert "same table as `userEvents` in line 4" in found[0].message
+    assert "same name as `another` in line 8" in found[3].message
+
+
+def test_children() -> None:
+    found = problems("""\
+        client: {base_url: 'https://x.y'}
+        resource_defaults: {write_disposition: merge, primary_key: id}
+        resources:
+          - a
+          - b
+          - {name: two, endpoint: "{resources.a.id}/{resources.b.id}"}
+          - name: lossy
+            endpoint:
+              path: "{resources.a.id}"
+              incremental: {cursor_path: t, start_param: s}
+          - {name: loose, endpoint: {path: x, params: {p: {type: resolve, resource: a, field: id}}}}
+          - {name: windowed, partitions: {every: day, start: 2024-01-01}, endpoint: {
+              path: "{resources.a.id}", incremental: {cursor_path: t, start_param: s}}}
+        """)
+    assert [(problem.line, problem.key) for problem in found] == [
+        (6, "resources[2].endpoint"),
+        (10, "resources[3].endpoint.incremental"),
+        (11, "resources[4].endpoint.params.p"),
+    ]
+    assert "names a and b" in found[0].message
+    assert "add partitions" in found[1].message
+
+
+def test_a_secret_in_a_file_is_never_repeated() -> None:
+    secret = "hunter2hunter2"
+    texts = [
+        f"client: {{base_url: 'https://x.y', auth: {secret}}}",
+        f"client: {{base_url: 'https://x.y', auth: [{secret}]}}",
+        f"client: {{base_url: 'https://u:{secret}@x.y'}}",
+        f"client: {{base_url: 'https://x.y', headers: {{Authorization: [{secret}]}}}}",
+        f"client: {{base_url: 'https://x.y', headers: [{secret}]}}",
+        f"client: {{base_url: 'https://x.y', auth: {{type: api_key, api_kye: {secret}}}}}",
+        f"client: {{base_url: 'https://x.y', auth: {{type: bearer, token: !x {secret}}}}}",
+        f"client: {{base_url: 'https://x.y', auth: {{token: *{secret}}}}}",
+        f"client: {{base_url: 'https://x.y', auth: {{token: '${{{secret}'}}}}",
+        "client: {base_url: 'https://x.y', auth: {type: oauth2, default_token_expiration: " + secret + "}}",
+        f"client: {{base_url: 'https://x.y', auth: {{token: {secret}}}}}\nclient: {{}}",
+        f"client: {{auth: {{password: {secret}: x}}}}",
+        f"client:\n  auth: {{token: x}}\n  password: {secret}: x",
+    ]
+    for text in texts:
+        found = problems(text + FULL)
+        assert found, text
+        assert secret not in "\n".join(map(str, found)), text
+    numeric = "client: {base_url: 'https://x.y', auth: {type: http_basic, username: a, password: 48151623}}"
+    assert "48151623" not in str(problems(numeric + FULL)[0])
+
+
+def test_yaml_too_deep_for_the_parser_is_a_problem_too() -> None:
+    assert "nested too deeply" in problems("a: " + "[" * 5000)[0].message
+
+
+def test_problems_read_like_a_compiler_s() -> None:
+    with pytest.raises(ApiFileError) as caught:
+        parse_text(
+            "client: {base_url: 'https://x.y'}\nresources:\n  - name: a\n    endpont: x\n", "apis/x.yaml"
+        )
+    assert str(caught.value) == ("apis/x.yaml:4: resources[0].endpont: unknown key; did you mean `endpoint`?")
