@@ -8,25 +8,9 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import PrivateAttr
 
-from analytics_dagster.loading.resolve import lookup
 from analytics_dagster.orchestration.build import build_defs
 from analytics_dagster.orchestration.resources import ApiKeyCredentials, Credentials, OAuth2Credentials
-from analytics_dagster.sandbox import running_sandbox
-
-
-@contextmanager
-def sandbox_variables() -> Generator[Mapping[str, str]]:
-    """Values for the sample API's templates: of a sandbox started here, unless `SANDBOX_URL` is set."""
-    if lookup("SANDBOX_URL"):
-        yield {}
-        return
-    with running_sandbox() as sandbox:
-        yield {
-            "SANDBOX_URL": sandbox.url,
-            "SANDBOX_API_KEY": sandbox.settings.api_key,
-            "SANDBOX_CLIENT_ID": sandbox.settings.client_id,
-            "SANDBOX_CLIENT_SECRET": sandbox.settings.client_secret,
-        }
+from analytics_dagster.sample import sandbox_variables
 
 
 class _ServingSandbox(Credentials):

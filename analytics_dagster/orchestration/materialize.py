@@ -89,7 +89,7 @@ def materialize(
                 dagster_dlt_translator=translator,
                 **prepared.options,
             )
-            [event] = events  # one source, one resource, one event
+            [event] = cast("Any", events)  # one source, one resource, one event
             result = prepared.result()
             return _Step(step, result, load_metadata(event, result))
 

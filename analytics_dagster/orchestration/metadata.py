@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -22,7 +22,7 @@ def load_metadata(
         event: What Dagster's dlt integration says of the load; its table schemas are taken over.
         result: What we counted.
     """
-    given = event.metadata or {}
+    given: Mapping[str, Any] = cast("Any", event).metadata or {}
     return {
         **{
             key: value

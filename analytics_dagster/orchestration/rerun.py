@@ -179,7 +179,7 @@ def _look_at(
             requests.append(build_request(repository, run, job, keys, partitions))
         except dg.DagsterError as error:
             given_up |= dict.fromkeys(keys, f"cannot be asked for again: {str(error).splitlines()[0]}")
-    if requests or waiting:
+    if waiting:
         return requests, False
     _settle(context, run, given_up)
     return [], True

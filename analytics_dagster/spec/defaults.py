@@ -47,7 +47,8 @@ def _full_form(resource: Node) -> Node:
         endpoint = replace(endpoint, value={"path": endpoint})
     elif endpoint.value is None:
         endpoint = replace(endpoint, value={})
-    if isinstance(endpoint.value, dict) and "path" not in endpoint.items:
+    path = endpoint.items.get("path")
+    if isinstance(endpoint.value, dict) and (path is None or path.value is None):
         # Without a name there is a problem already; an empty path keeps it from being reported twice.
         path = items.get("name", replace(resource, value=""))
         endpoint = replace(endpoint, value={**endpoint.items, "path": path})

@@ -98,7 +98,7 @@ def _check_file(path: Path) -> Checked:
     except OSError as error:
         return Checked([Problem(str(path), None, "", f"the file cannot be read: {error.strerror}")])
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         return Checked([Problem(str(path), line, "", "the file is not UTF-8 text; save it as UTF-8")])

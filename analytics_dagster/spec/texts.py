@@ -17,7 +17,7 @@ CONTRACT_ENTITIES = ("tables", "columns", "data_type")
 CONTRACT_MODES = ("evolve", "discard_value", "freeze", "discard_row")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+")
 # Dagster's rules for owners and tags, which it would otherwise report without file and line.
 _EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
 _TAG_KEY = re.compile(r"([A-Za-z0-9_.-]{1,63}/|dagster/kind/)?[A-Za-z0-9_.-]{1,63}")
@@ -42,9 +42,7 @@ def _has_host(url: str) -> bool:
         _ = parts.port  # raises where it is no number
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(
-        _HOST.fullmatch(parts.netloc.split("@")[-1].split(":")[0])
-    )
+    return parts.scheme in ("http", "https") and bool(_HOST.fullmatch(parts.hostname or ""))
 
 
 def _url(value: str) -> str:

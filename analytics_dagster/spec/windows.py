@@ -55,10 +55,8 @@ def window_containing(partitions: Partitions, instant: datetime) -> Window:
         start = first + (instant - first) // _HOUR * _HOUR
         return Window(start.astimezone(zone), (start + _HOUR).astimezone(zone))
     day = _first_day(partitions.every, instant.astimezone(zone).date())
-    # Where clocks go back over midnight, an hour of the day before comes after the day has begun.
-    while _fixed(instant) < _midnight(day, partitions.timezone):
-        day = _first_day(partitions.every, day - timedelta(days=1))
     following = _next_day(partitions.every, day)
+    # Where clocks go back over midnight, an hour of the day before comes again after the day has begun.
     while _fixed(instant) >= _midnight(following, partitions.timezone):
         day, following = following, _next_day(partitions.every, following)
     return Window(_midnight(day, partitions.timezone), _midnight(following, partitions.timezone))

@@ -1,9 +1,12 @@
 """A small set of assets that fail on request, and a hand that does what the daemon does with the sensor."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from logging.handlers import QueueHandler
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +37,7 @@ class Lab:
     broken_days: set[str] = field(default_factory=set[str])
     """Days that daily assets load no more; the days before are loaded."""
     cursor: str | None = None
+    log: SimpleQueue[logging.LogRecord] = field(default_factory=SimpleQueue[logging.LogRecord])
 
     def __post_init__(self) -> None:
         self.assets = {
@@ -81,7 +85,7 @@ class Lab:
         def load(context: dg.AssetExecutionContext) -> None:
             if key in self.broken:
                 raise self.broken[key]
-            for day in context.partition_keys if context.has_partition_key else [None]:
+            for day in context.partition_keys if key in {EVENTS, VISITS} else [None]:
                 if day in self.broken_days:
                     raise ValueError(f"no {day}")
                 context.log_event(dg.AssetMaterialization(key, partition=day))
@@ -140,6 +144,7 @@ class Lab:
         context = dg.build_sensor_context(
             instance=self.instance, cursor=self.cursor, definitions=self.defs, sensor_name=self.sensor.name
         )
+        context.log.addHandler(QueueHandler(self.log))
         data = self.sensor.evaluate_tick(context)
         self.cursor = data.cursor
         return data.run_requests or []
@@ -164,13 +169,23 @@ class Lab:
         assert run
         return run
 
+    def errors(self) -> list[str]:
+        """What the sensor logged as errors since the last call."""
+        records: list[logging.LogRecord] = []
+        while not self.log.empty():
+            records.append(self.log.get())
+        return [record.getMessage() for record in records if record.levelno >= logging.ERROR]
+
     def settle(self) -> None:
         """Let the sensor find that nothing is left to do."""
         assert not self.tick()
 
-    def wait(self, delay: timedelta) -> None:
-        """Let the sensor's clock go on."""
-        now = rerun.time.time() + delay.total_seconds()
+    def wait(self, failed: DagsterRun, delay: timedelta) -> None:
+        """Set the sensor's clock to some time after a run's failure."""
+        record = self.instance.get_run_record_by_id(failed.run_id)
+        assert record
+        assert record.end_time
+        now = record.end_time + delay.total_seconds()
         clock = SimpleNamespace(time=lambda: now, monotonic=time.monotonic)
         self.monkeypatch.setattr(rerun, "time", clock)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics_dagster.sandbox import InvalidParameterError, SandboxSettings
@@ -47,14 +47,12 @@ def all_rows(data: SandboxData, resource: str, **bounds: Any) -> list[dict[str, 
     return list(data.truth(resource, **bounds))
 
 
-def is_inside(
-    row: dict[str, Any], field: str, bounds: dict[str, datetime], settings: SandboxSettings
-) -> bool:
+def is_inside(row: dict[str, Any], field: str, bounds: dict[str, datetime], manners: SandboxSettings) -> bool:
     """The filters' meaning, written as plainly as possible."""
     value = datetime.fromisoformat(row[f"{field}_at"])
     after, before = bounds.get(f"{field}_after"), bounds.get(f"{field}_before")
-    return (after is None or value > after or (settings.after_inclusive and value == after)) and (
-        before is None or value < before or (settings.before_inclusive and value == before)
+    return (after is None or value > after or (manners.after_inclusive and value == after)) and (
+        before is None or value < before or (manners.before_inclusive and value == before)
     )
 
 
@@ -160,6 +158,7 @@ FILTERS = ("created_after", "created_before", "updated_after", "updated_before")
 pairs = st.lists(near_edges(), min_size=2, max_size=2).map(sorted)
 
 
+@settings(deadline=None)
 @given(
     resource=resources,
     inclusiveness=st.tuples(st.booleans(), st.booleans()),
@@ -175,20 +174,21 @@ def test_filters_let_exactly_the_right_rows_through(
     used: set[str],
 ) -> None:
     after_inclusive, before_inclusive = inclusiveness
-    settings = SETTINGS.model_copy(
+    manners = SETTINGS.model_copy(
         update={"after_inclusive": after_inclusive, "before_inclusive": before_inclusive}
     )
-    data = edited(SandboxData(settings), resource)
+    data = edited(SandboxData(manners), resource)
     both: dict[str, datetime] = dict(zip(FILTERS, created + updated, strict=True))
     bounds = {name: both[name] for name in used}
     expected = [
         row
         for row in data.truth(resource)
-        if is_inside(row, "created", bounds, settings) and is_inside(row, "updated", bounds, settings)
+        if is_inside(row, "created", bounds, manners) and is_inside(row, "updated", bounds, manners)
     ]
     assert all_rows(data, resource, **bounds) == expected
 
 
+@settings(deadline=None)
 @given(
     resource=resources,
     field=st.sampled_from(["created", "updated"]),
@@ -205,6 +205,7 @@ def test_neighbouring_windows_share_no_row_and_miss_none(
     assert sorted(found) == sorted(row["id"] for row in EDITED.truth(resource))
 
 
+@settings(deadline=None)
 @given(resource=resources, offset=st.integers(0, 450), limit=st.integers(1, 60))
 def test_a_page_is_that_part_of_the_whole(resource: str, offset: int, limit: int) -> None:
     whole = all_rows(EDITED, resource)

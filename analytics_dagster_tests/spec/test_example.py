@@ -6,6 +6,8 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
+
 from analytics_dagster.spec import (
     Api,
     ApiKeyAuth,
@@ -187,6 +189,20 @@ def test_null_takes_a_default_away() -> None:
     )
     assert plain.endpoint.incremental is None
     assert plain.endpoint.paginator is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8000",
+        "http://[::1]:80/v1",
+        "https://${TENANT}.x.y:${PORT}/",
+        "https://bücher.example",
+    ],
+)
+def test_addresses_that_are_good(url: str) -> None:
+    text = f"client: {{base_url: '{url}'}}\nresources: [{{name: a, write_disposition: replace}}]"
+    assert api(text).client.base_url == url
 
 
 def test_text_stays_text() -> None:

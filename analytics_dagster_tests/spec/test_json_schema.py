@@ -25,9 +25,8 @@ TYPES: dict[str, Any] = {
 HEAD = "name: x\nclient: {base_url: 'https://x.y'}\n"
 GOOD = [
     EXAMPLE,
-    HEAD + "resource_defaults: {write_disposition: replace}\nresources: [users, {name: a, endpoint: v1/a}]",
-    HEAD
-    + "resources: [{name: a, write_disposition: {disposition: replace}, columns: [{name: id, unique: true}]}]",
+    HEAD + "resource_defaults: {write_disposition: replace}\nresources: [u, {name: a, endpoint: v1/a}]",
+    HEAD + "resources: [{name: a, write_disposition: {disposition: replace}, columns: [{name: id}]}]",
     (
         "name: x\nclient: {base_url: 'https://x.y', auth: {token: a}, paginator: single_page}\n"
         "resources: [{name: a, write_disposition: replace, schema_contract: {columns: freeze}}]"

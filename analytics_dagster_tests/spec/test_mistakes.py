@@ -213,13 +213,19 @@ RESOURCES: list[tuple[str, int, str, str]] = [
         "cursor_param and cursor_body_path exclude each other",
     ),
     (
-        "name: a\nendpoint:\n  paginator:\n    {type: offset, limit: 5, total_path: ~, stop_after_empty_page: false}",
+        (
+            "name: a\nendpoint:\n  paginator:\n    {type: offset, limit: 5, total_path: ~,\n"
+            "      stop_after_empty_page: false}"
+        ),
         7,
         ".endpoint.paginator",
         "would never end: give total_path, maximum_offset",
     ),
     (
-        "name: a\nendpoint:\n  paginator:\n    {type: page_number, total_path: ~, stop_after_empty_page: false}",
+        (
+            "name: a\nendpoint:\n  paginator:\n    {type: page_number, total_path: ~,\n"
+            "      stop_after_empty_page: false}"
+        ),
         7,
         ".endpoint.paginator",
         "would never end: give total_path, maximum_page",
@@ -432,6 +438,7 @@ def test_a_mistake_in_the_defaults_is_reported_once_where_it_stands() -> None:
           write_disposition: merge
           primary_key: id
           selected: yes
+          nam: x
           partitions: {every: day, start: 2024-01-01T05:00}
           endpoint:
             pagintor: cursor
@@ -440,7 +447,8 @@ def test_a_mistake_in_the_defaults_is_reported_once_where_it_stands() -> None:
         """)
     assert [(problem.line, problem.key) for problem in found] == [
         (6, "resource_defaults.selected"),
-        (9, "resource_defaults.endpoint.pagintor"),
+        (7, "resource_defaults.nam"),
+        (10, "resource_defaults.endpoint.pagintor"),
     ]
     found = problems("""\
         client: {base_url: 'https://x.y'}

@@ -34,7 +34,22 @@ LENGTHS = {
     "week": (timedelta(days=5, hours=22), timedelta(days=7, hours=2)),
     "month": (timedelta(days=27, hours=22), timedelta(days=31, hours=2)),
 }
-instants = st.integers(631152000, 2051222400).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
+CHANGES = (
+    datetime(2024, 3, 31, 1, tzinfo=UTC),  # Berlin
+    datetime(2024, 10, 27, 1, tzinfo=UTC),  # Berlin
+    datetime(2018, 11, 4, 3, tzinfo=UTC),  # Sao Paulo
+    datetime(2010, 11, 7, 2, 31, tzinfo=UTC),  # St. John's
+    datetime(2024, 11, 3, 5, tzinfo=UTC),  # Havana
+    datetime(2011, 12, 30, 10, tzinfo=UTC),  # Apia
+)
+instants = st.one_of(
+    st.integers(631152000, 2051222400).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)),
+    st.builds(
+        datetime.__add__,
+        st.sampled_from(CHANGES),
+        st.timedeltas(timedelta(hours=-3), timedelta(hours=3)),
+    ),
+)
 
 
 def partitions(every: Every, zone: str, start: str = "1990-01-01") -> Partitions:
@@ -101,6 +116,13 @@ def test_the_hour_that_comes_twice_is_two_windows() -> None:
     assert first != second
     assert first.end == second.start
     assert str(first) == "2024-10-27T02:00:00+02:00/2024-10-27T02:00:00+01:00"
+
+
+def test_an_hour_that_comes_again_after_midnight_belongs_to_the_new_day() -> None:
+    """In St. John's, clocks went back from 00:01 to 23:01 of the day before."""
+    window = window_containing(partitions("day", "America/St_Johns"), datetime(2010, 11, 7, 3, tzinfo=UTC))
+    assert window.start == datetime(2010, 11, 7, 2, 30, tzinfo=UTC)
+    assert window.end - window.start == timedelta(hours=25)
 
 
 def test_weeks_start_on_monday() -> None:
