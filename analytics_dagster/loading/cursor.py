@@ -29,11 +29,13 @@ def cursor_column(resource: Resource) -> str | None:
     incremental = resource.endpoint.incremental
     if incremental is None:
         return None
-    if is_number_cursor(incremental) or (
-        _is_plain(incremental.cursor_path) and (incremental.format or "iso") == "iso"
-    ):
-        return incremental.cursor_path
-    return LIFTED
+    path = incremental.cursor_path
+    becomes_timestamp = (
+        _is_plain(path)
+        and (incremental.format or "iso") == "iso"
+        and resource.columns.get(path, {}).get("data_type", "timestamp") == "timestamp"
+    )
+    return path if becomes_timestamp or is_number_cursor(incremental) else LIFTED
 
 
 def is_number_cursor(incremental: Incremental) -> bool:
@@ -62,12 +64,11 @@ class ReadCursor(_PageStep):
     Args:
         resource: The resource that is read.
         forget: Forget the stored cursor first, for a full refresh.
-        announce_table: Tell dlt of the table even if no row follows, so that an empty window empties it.
     """
 
     placement_affinity: ClassVar[float] = 0.5
 
-    def __init__(self, resource: Resource, *, forget: bool, announce_table: bool) -> None:
+    def __init__(self, resource: Resource, *, forget: bool) -> None:
         super().__init__(self._rows)
         incremental = resource.endpoint.incremental
         assert incremental is not None
@@ -79,7 +80,6 @@ class ReadCursor(_PageStep):
         self._required = incremental.on_cursor_value_missing == "raise"
         self._find = None if _is_plain(self._path) else jsonpath.compile_path(self._path)
         self._forget = forget
-        self._announce = announce_table
 
     def bind(self, pipe: Any) -> ReadCursor:
         """Called by dlt before the first page, while the stored cursor can still be changed."""
@@ -87,10 +87,7 @@ class ReadCursor(_PageStep):
             dlt.current.resource_state(pipe.name).pop("incremental", None)
         return self
 
-    def _rows(self, page: list[Any]) -> Iterator[Any]:
-        if self._announce:
-            self._announce = False
-            yield dlt.mark.materialize_table_schema()
+    def _rows(self, page: list[Any]) -> list[Any]:
         for row in page:
             value = self._value(row)
             if value is None:
@@ -100,7 +97,7 @@ class ReadCursor(_PageStep):
                     row[LIFTED] = None
             elif not self._number:
                 row[self._column] = self._instant(value)
-        yield page
+        return page
 
     def _value(self, row: Any) -> Any:
         if not isinstance(row, dict):

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
-from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.extract import DltSource
 from dlt.sources.rest_api import RESTAPIConfig, rest_api_source
 
@@ -18,6 +17,7 @@ from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.paginators import build_paginator
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.spec import Api, Auth, Incremental, OAuth2Auth, Resource, Window
+from analytics_dagster.spec.combinations import table_key
 
 _HINTS = (
     "primary_key",
@@ -32,7 +32,7 @@ _HINTS = (
 
 def schema_name(api: Api, resource: Resource) -> str:
     """The name of dlt's schema and pipeline: one for each resource, so that no cursor is shared."""
-    return f"{api.name}__{resource.name}".replace("-", "_").lower()
+    return f"{table_key(api.name)}__{table_key(resource.name)}"
 
 
 def rest_api_config(
@@ -75,7 +75,6 @@ def rest_api_config(
 def build_source(
     resolved: ResolvedApi,
     resource: Resource,
-    capabilities: DestinationCapabilitiesContext,
     meter: Meter,
     counted: CountRows,
     window: Window | None = None,
@@ -87,48 +86,19 @@ def build_source(
     Args:
         resolved: The API, its templates filled in.
         resource: The resource to read, taken from that API.
-        capabilities: What the destination can do; says how its SQL is written.
         meter: Counts requests, pages and rows.
         counted: Counts the rows of each window.
         window: What to read; None for everything, or what is new since the stored cursor.
-        full_refresh: Read everything, forget the stored cursor, and replace the destination's rows.
+        full_refresh: Without a window: read everything, and forget the stored cursor.
     """
     config = rest_api_config(resolved, resource, meter, window)
     name = schema_name(resolved.api, resource)
     source = rest_api_source(config, name=name, max_table_nesting=resource.max_table_nesting)
     loaded = source.resources[resource.name]
-    replacing = window is not None and resource.rerun_mode == "replace_window"
     if resource.endpoint.incremental is not None:
-        loaded.add_step(ReadCursor(resource, forget=full_refresh, announce_table=replacing))
+        loaded.add_step(ReadCursor(resource, forget=full_refresh))
     loaded.add_step(counted)
-    if full_refresh and window is None:
-        loaded.apply_hints(write_disposition="replace")
-    elif replacing:
-        assert window is not None
-        loaded.apply_hints(write_disposition=_replace_window(source, resource, window, capabilities))
     return source
-
-
-def _replace_window(
-    source: DltSource, resource: Resource, window: Window, capabilities: DestinationCapabilitiesContext
-) -> Any:
-    """A merge that makes the destination's window exactly what was read.
-
-    The rows of the window go, and so do older places of the rows that came (a row whose cursor moved
-    would otherwise be there twice).
-    """
-    column = cursor_column(resource)
-    assert column is not None
-    quote, literal = capabilities.escape_identifier, capabilities.escape_literal
-    assert literal is not None
-    normalize = source.schema.naming.normalize_path
-    cursor = quote(normalize(column))
-    scope = f"({cursor} >= {literal(window.start)} AND {cursor} < {literal(window.end)})"
-    keys = [resource.primary_key] if isinstance(resource.primary_key, str) else resource.primary_key
-    if keys:
-        columns = ", ".join(quote(normalize(key)) for key in keys)
-        scope += f" OR ({columns}) IN (SELECT {columns} FROM {{staging_table}})"
-    return {"disposition": "merge", "strategy": "delete-insert", "destination_scope": scope}
 
 
 def _resource(
@@ -142,10 +112,12 @@ def _resource(
 ) -> dict[str, Any]:
     hints = {key: getattr(resource, key) for key in _HINTS if getattr(resource, key) is not None}
     columns = {name: dict(hint) for name, hint in resource.columns.items()}
-    cursor = cursor_column(resource)
-    if cursor and resource.primary_key and resource.write_disposition == "merge":
-        # Of two versions of a row in one load, the later one wins.
-        columns.setdefault(cursor, {}).setdefault("dedup_sort", "desc")
+    if cursor := cursor_column(resource):
+        hint = columns.setdefault(cursor, {})
+        if endpoint_cursor_is_time(resource):
+            hint.setdefault("data_type", "timestamp")  # so that a table of no rows has the column too
+        if resource.primary_key:
+            hint.setdefault("dedup_sort", "desc")  # of two versions of a row in one load, the later one wins
     return {
         **hints,
         "name": resource.name,

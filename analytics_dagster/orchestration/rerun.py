@@ -92,7 +92,7 @@ def build_rerun_sensor(
                 requests += asked
                 if not settled:
                     cursor.oldest = min(cursor.oldest, record.update_timestamp.timestamp())
-            cursor.after = record.dagster_run.run_id
+            _ = record.dagster_run.run_id
             if time.monotonic() > deadline:
                 break
         else:
@@ -179,7 +179,7 @@ def _look_at(
             requests.append(build_request(repository, run, job, keys, partitions))
         except dg.DagsterError as error:
             given_up |= dict.fromkeys(keys, f"cannot be asked for again: {str(error).splitlines()[0]}")
-    if waiting:
+    if requests or waiting:
         return requests, False
     _settle(context, run, given_up)
     return [], True
