@@ -92,7 +92,7 @@ def build_rerun_sensor(
                 requests += asked
                 if not settled:
                     cursor.oldest = min(cursor.oldest, record.update_timestamp.timestamp())
-            _ = record.dagster_run.run_id
+            cursor.after = record.dagster_run.run_id
             if time.monotonic() > deadline:
                 break
         else:

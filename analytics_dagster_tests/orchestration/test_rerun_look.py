@@ -49,6 +49,7 @@ def test_a_run_deleted_between_two_looks_takes_no_other_with_it(
 ) -> None:
     monkeypatch.setattr(rerun, "TICK_SECONDS", 0.0)
     first, *_ = crash_all_days(lab)
+    lab.wait(lab.read(first), timedelta(days=1))
     lab.tick()
     lab.instance.delete_run(first)
     found = [asked([request]) for _ in DAYS for request in lab.tick()]

@@ -114,18 +114,19 @@ def test_short_forms() -> None:
         resources:
           - users
           - {name: events, endpoint: v2/events}
+          - {name: visits, endpoint: {path: ~}}
           - name: orders
             endpoint:
               auth:
                 {type: oauth2, access_token_url: "https://x.y/t", client_id: "${I}", client_secret: "${S}"}
         """)
-    users, events, orders = both.resources
+    users, events, visits, orders = both.resources
     assert both.client.auth == BearerAuth(token="${TOKEN}")
     assert both.client.paginator == CursorPaginator(type="cursor")
     assert both.client.headers == {}
     assert (users.name, users.endpoint.path) == ("users", "users")
     assert (events.name, events.endpoint.path) == ("events", "v2/events")
-    assert orders.endpoint.path == "orders"
+    assert (visits.endpoint.path, orders.endpoint.path) == ("visits", "orders")
     assert isinstance(orders.endpoint.auth, OAuth2Auth)
 
 
