@@ -32,12 +32,6 @@ def loading(resource: Resource) -> Iterator[Mistake]:
             ("on_rerun",),
             "only a resource with partitions has windows to run again; add partitions, or leave on_rerun out",
         )
-    elif way == "replace" and cursor:
-        yield Mistake(
-            ("write_disposition",),
-            "replace reads everything anew, and a cursor would leave out the rows before it; "
-            "write incremental: null, or merge with a primary_key",
-        )
     elif way == "merge" and not resource.primary_key:
         yield Mistake(
             ("write_disposition",),

@@ -23,7 +23,9 @@ WITHOUT_PARTITIONS = {
     ("merge", True, False),
     ("append", True, True),
     ("append", False, True),
+    ("replace", True, True),
     ("replace", True, False),
+    ("replace", False, True),
     ("replace", False, False),
 }
 CELLS = list(
@@ -71,7 +73,6 @@ WINDOWS = "partitions: {every: day, start: 2024-01-01}\n" + CURSOR
         ("name: a", 5, ("the default", "replace")),
         (BARE.format("append"), 6, ("replace", "merge", "incremental")),
         (BARE.format("merge"), 6, ("primary_key", "replace")),
-        (BARE.format("replace") + CURSOR, 6, ("incremental: null",)),
         (BARE.format("replace") + WINDOWS, 6, ("merge", "append")),
         (BARE.format("append") + WINDOWS + "on_rerun: merge", 9, ("replace_window",)),
         (BARE.format("merge") + WINDOWS + "on_rerun: merge", 9, ("primary_key", "replace_window")),
