@@ -137,8 +137,13 @@ def test_a_rerun_has_the_config_of_the_run_as_far_as_its_job_knows_it(lab: Lab) 
 
 
 def test_a_rerun_has_the_checks_that_were_chosen(lab: Lab) -> None:
-    chosen = dg.AssetCheckKey(USERS, "has_rows")
-    for checks, expected in (({chosen}, [chosen]), (set[dg.AssetCheckKey](), []), (None, None)):
+    names, rows = (dg.AssetCheckKey(USERS, name) for name in ("has_names", "has_rows"))
+    for checks, expected in (
+        ({rows}, [rows]),
+        ({rows, names}, [names, rows]),
+        (set[dg.AssetCheckKey](), []),
+        (None, None),
+    ):
         run = dg.DagsterRun("__ASSET_JOB", asset_selection={USERS, ORDERS}, asset_check_selection=checks)
         assert build_request(lab.repository, run, "shop", [USERS], [None]).asset_check_keys == expected
 
