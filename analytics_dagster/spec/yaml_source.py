@@ -86,7 +86,7 @@ def parse_yaml(text: str, file: str) -> tuple[Node | None, list[Problem]]:
     """
     converter = _Converter(file)
     try:
-        composed = cast("yaml.Node | None", yaml.compose(text, _Loader))  # pyright: ignore[reportUnknownMemberType]
+        composed = yaml.compose(text, _Loader)
         node = Node(None, (), 1) if composed is None else converter.convert(composed, (), 1)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
