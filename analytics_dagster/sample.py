@@ -22,7 +22,7 @@ def is_sample(file: ApiFile) -> bool:
 
 @contextmanager
 def sandbox_variables() -> Generator[Mapping[str, str]]:
-    """Values for the sample API's templates: those of a sandbox started here, unless `SANDBOX_URL` names one."""
+    """Values for the sample API's templates: a sandbox started here, unless `SANDBOX_URL` names one."""
     if lookup(_URL):
         yield {}
         return

@@ -110,7 +110,8 @@ def windows_from_to(
     last = latest if end is None else _edge(partitions, "--to", end)
     if first < partitions.first:
         raise CommandError(
-            f"--from {start} is before the first window, which starts at {edge_text(partitions, partitions.first)}"
+            f"--from {start} is before the first window, which starts at"
+            f" {edge_text(partitions, partitions.first)}"
         )
     if last > latest or first >= latest:
         option = f"--to {end}" if last > latest else f"--from {start}"
@@ -136,7 +137,8 @@ def window_of_key(partitions: Partitions, key: str, now: datetime) -> Window:
     window = window_containing(partitions, start)
     if window.start < partitions.first:
         raise CommandError(
-            f"--partition {key} is before the first one, which starts at {edge_text(partitions, partitions.first)}"
+            f"--partition {key} is before the first one, which starts at"
+            f" {edge_text(partitions, partitions.first)}"
         )
     if window.end > window_containing(partitions, now).start:
         raise CommandError(f"--partition {key} is not over yet")

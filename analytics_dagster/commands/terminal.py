@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from rich.console import Console
 from rich.table import Table
 
@@ -27,6 +31,23 @@ def _console(*, stderr: bool) -> Console:
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
     return console
+
+
+@contextmanager
+def warnings_shown() -> Generator[None]:
+    """Show what our modules warn of meanwhile, such as that they wait for a DuckDB file."""
+    handler = _ToStandardError(logging.WARNING)
+    ours = logging.getLogger("analytics_dagster")
+    ours.addHandler(handler)
+    try:
+        yield
+    finally:
+        ours.removeHandler(handler)
+
+
+class _ToStandardError(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        standard_error().print(record.getMessage(), style="yellow", markup=False, soft_wrap=True)
 
 
 def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:

@@ -1,0 +1,214 @@
+"""`check`: reads one page of each resource and says what works and what does not; writes nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self, cast
+
+import requests
+from dlt.common import jsonpath
+from dlt.sources.helpers.rest_client.paginators import BasePaginator
+from dlt.sources.rest_api import rest_api_source
+from rich.markup import escape
+
+from analytics_dagster.commands.choice import all_windows, edge_text, find_api, find_resources
+from analytics_dagster.commands.terminal import CommandError, standard_output
+from analytics_dagster.loading.cursor import ReadCursor
+from analytics_dagster.loading.failures import explained
+from analytics_dagster.loading.resolve import ResolvedApi, resolve
+from analytics_dagster.loading.source import rest_api_config, schema_name
+from analytics_dagster.reading.errors import CursorError, LoadError, SelectorError
+from analytics_dagster.reading.meter import Meter
+from analytics_dagster.reading.paginators import build_paginator
+from analytics_dagster.sample import is_sample, sandbox_variables
+from analytics_dagster.spec import Resource, SimplePaginator, Window
+
+_WHERE = "the first page"  # begins messages, under a heading that says more
+_MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that works (True), does not (False), or could not be seen (None)."""
+
+    works: bool | None
+    text: str
+
+
+def check_api(name: str, resources: Sequence[str]) -> None:
+    """Read one page of each resource and show what works.
+
+    Args:
+        name: The API.
+        resources: Names of its resources; empty for all.
+
+    Raises:
+        CommandError: If something does not work.
+        LoadError: If a secret is missing.
+    """
+    file = find_api(name)
+    wanted = find_resources(file, resources)
+    console = standard_output()
+    with ExitStack() as stack:
+        values = stack.enter_context(sandbox_variables()) if is_sample(file) else None
+        resolved = resolve(file, values=values)
+        console.print(escape(f"{file.path}: {resolved.redact(resolved.api.client.base_url)}"), soft_wrap=True)
+        broken: list[str] = []
+        for resource in resolved.api.resources:
+            if resource.name not in {one.name for one in wanted}:
+                continue
+            findings = check_resource(resolved, resource)
+            console.print(f"[bold]{resource.name}[/]")
+            for finding in findings:
+                console.print(f"  {_MARKS[finding.works]} {escape(finding.text)}", soft_wrap=True)
+            if any(finding.works is False for finding in findings):
+                broken.append(resource.name)
+    if broken:
+        raise CommandError(f"{len(broken)} of {len(wanted)} resources do not work: {', '.join(broken)}")
+
+
+def check_resource(resolved: ResolvedApi, resource: Resource) -> list[Finding]:
+    """Read one page of a resource: with partitions that of the last window that is over, else of the first.
+
+    Args:
+        resolved: The API, its templates filled in.
+        resource: One of its resources.
+    """
+    windows: list[Window | None] = [None]
+    if resource.partitions:
+        over = all_windows(resource.partitions, datetime.now(UTC))
+        windows = [*dict.fromkeys((over[-1], over[0]))] if over else []
+    findings = [Finding(None, "the first window is not over yet, so there is nothing to ask for")]
+    for window in windows:
+        page, problem = _read_page(resolved, resource, window)
+        findings = _findings(resolved, resource, window, page, problem)
+        if problem or page.rows:
+            break
+    return findings
+
+
+@dataclass
+class _Page:
+    """The first page as it came, before anything is done to its rows."""
+
+    rows: list[Any] = field(default_factory=list[Any])
+    answers: list[requests.Response] = field(default_factory=list[requests.Response])
+
+
+class _OnePage(BasePaginator):
+    """Ends any pagination after one page, which it keeps; all parents of a child share that page."""
+
+    def __init__(self, pages: BasePaginator, page: _Page) -> None:
+        super().__init__()
+        self._pages = pages
+        self._page = page
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def init_request(self, request: requests.Request) -> None:
+        self._pages.init_request(request)
+
+    def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
+        self._page.answers.append(response)
+        self._page.rows += [dict(cast("Any", row)) if isinstance(row, dict) else row for row in data or ()]
+        self._pages.update_state(response, data)
+        self._has_next_page = False
+
+    def update_request(self, request: requests.Request) -> None:
+        """Nothing: there is no further page."""
+
+
+def _read_page(
+    resolved: ResolvedApi, resource: Resource, window: Window | None
+) -> tuple[_Page, LoadError | None]:
+    page = _Page()
+    config = cast("dict[str, Any]", rest_api_config(resolved, resource, Meter(), window))
+    for entry in config["resources"]:
+        endpoint = entry["endpoint"]
+        pages = endpoint.get("paginator")
+        if not isinstance(pages, BasePaginator):  # dlt would look for one; for one page it need not
+            pages = build_paginator(
+                SimplePaginator(type="single_page"), endpoint.get("data_selector"), Meter()
+            )
+        endpoint["paginator"] = _OnePage(pages, page if entry["name"] == resource.name else _Page())
+    source = rest_api_source(cast("Any", config), name=schema_name(resolved.api, resource))
+    for name, parent in source.resources.items():
+        if name != resource.name:
+            parent.add_filter(only_first(1))
+    if resource.endpoint.incremental:
+        source.resources[resource.name].add_step(ReadCursor(resource, forget=False))
+    try:
+        with explained(resolved.redact, _WHERE):
+            for _ in source:
+                pass
+    except LoadError as error:
+        return page, error
+    return page, None
+
+
+def only_first(count: int) -> Callable[[Any], bool]:
+    """A filter that lets the first rows through, so that not every parent is asked for its children."""
+    places = itertools.count()
+    return lambda _row: next(places) < count
+
+
+def _findings(
+    resolved: ResolvedApi, resource: Resource, window: Window | None, page: _Page, problem: LoadError | None
+) -> list[Finding]:
+    if not page.answers:
+        nothing = Finding(None, f"`{resource.parent}` has no row to ask for")
+        return [Finding(False, str(problem).removeprefix(f"{_WHERE}: ")) if problem else nothing]
+    endpoint = resource.endpoint
+    signed = ", credentials accepted" if endpoint.auth or resolved.api.client.auth else ""
+    found = [Finding(True, f"{endpoint.method} {endpoint.path} answers{signed}")]
+    if isinstance(problem, SelectorError):
+        return [*found, Finding(False, str(problem).removeprefix(f"{_WHERE}: "))]
+    if endpoint.data_selector:
+        found.append(Finding(True, f"data_selector `{endpoint.data_selector}` matches"))
+    where = _where(resource, window)
+    found.append(Finding(bool(page.rows) or None, f"{len(page.rows):,} rows on the first page{where}"))
+    if page.rows:
+        found += _key_findings(resource, page.rows)
+        if endpoint.incremental and not problem:
+            found.append(Finding(True, f"cursor `{endpoint.incremental.cursor_path}` can be read"))
+    if problem:
+        found.append(Finding(False, str(problem).removeprefix(f"{_WHERE}: ")))
+    if isinstance(problem, CursorError) or problem is None:
+        found += _total_findings(resolved, resource, page)
+    return found
+
+
+def _where(resource: Resource, window: Window | None) -> str:
+    if resource.parent:
+        return f", asked for the first row of `{resource.parent}`"
+    if window and resource.partitions:
+        return f" of the {resource.partitions.every} {edge_text(resource.partitions, window.start)}"
+    return ""
+
+
+def _key_findings(resource: Resource, rows: Sequence[Any]) -> list[Finding]:
+    keys = [resource.primary_key] if isinstance(resource.primary_key, str) else resource.primary_key or []
+    found: list[Finding] = []
+    for key in keys:
+        lacking = sum(not isinstance(row, Mapping) or cast("Any", row).get(key) is None for row in rows)
+        text = (
+            "is in every row" if not lacking else f"is missing or null in {lacking:,} of {len(rows):,} rows"
+        )
+        found.append(Finding(not lacking, f"primary key `{key}` {text}"))
+    return found
+
+
+def _total_findings(resolved: ResolvedApi, resource: Resource, page: _Page) -> list[Finding]:
+    paginator = resource.endpoint.paginator or resolved.api.client.paginator
+    path = getattr(paginator, "total_path", None)
+    if not path:
+        return []
+    totals = jsonpath.find_values(path, page.answers[0].json())
+    if totals and totals[0] is not None:
+        return [Finding(True, f"total `{path}` is {totals[0]}")]
+    return [Finding(None, f"no total at `{path}`: the first empty page will be the end")]

@@ -1,0 +1,134 @@
+"""`check` and `preview`: what works, what does not, and what would be loaded, with nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analytics_dagster.sandbox import RunningSandbox
+from analytics_dagster_tests.cli_runner import Cli, fresh_cli, write_api
+
+RESOURCE = """\
+client:
+  base_url: {url}
+  auth: {{type: api_key, name: X-API-Key, api_key: {key}, location: header}}
+resources:
+  - name: things
+    primary_key: {primary_key}
+    write_disposition: merge
+    endpoint:
+      path: {path}
+      data_selector: {selector}
+      paginator: {{type: offset, limit: 10}}
+      incremental: {{cursor_path: {cursor}, start_param: created_after, end_param: created_before}}
+    partitions: {{every: day, start: 2024-01-01}}
+"""
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
+    yield from fresh_cli(capsys, monkeypatch)
+    left = [path for path in Path().iterdir() if path.name != "apis"]
+    assert left == [], "check and preview write nothing"
+
+
+def write_things(sandbox: RunningSandbox, **said: str) -> None:
+    usual = {
+        "url": sandbox.url,
+        "key": sandbox.settings.api_key,
+        "path": "/v1/events",
+        "primary_key": "id",
+        "selector": "data",
+        "cursor": "created_at",
+    }
+    write_api(RESOURCE.format(**{**usual, **said}))
+
+
+def test_check_asks_for_one_page_and_says_what_works(cli: Cli, sandbox: RunningSandbox) -> None:
+    write_things(sandbox)
+    done = cli("check", "acme")
+    assert (done.code, done.err) == (0, "")
+    assert [line.strip() for line in done.out.splitlines()[1:]] == [
+        "things",
+        "✓ GET /v1/events answers, credentials accepted",
+        "✓ data_selector `data` matches",
+        "✓ 10 rows on the first page of the day 2024-01-01",  # yesterday has none
+        "✓ primary key `id` is in every row",
+        "✓ cursor `created_at` can be read",
+        "✓ total `total` is 97",
+    ]
+    assert len(sandbox.requests.list("/v1/events")) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "works", "does_not"),
+    [
+        ({"path": "/v1/evnts"}, "", "there is no resource 'evnts'"),
+        ({"key": "a-wrong-key"}, "", "401 Unauthorized"),
+        ({"selector": "dta"}, "answers, credentials accepted", "✗ data_selector `dta` matches nothing"),
+        ({"primary_key": "uid"}, "✓ cursor", "✗ primary key `uid` is missing or null in 10 of 10 rows"),
+        ({"cursor": "made_at"}, "✓ primary key", "✗ Resource `things`: the cursor `made_at` is not in a row"),
+        ({"cursor": "name"}, "✓ primary key", "the cursor `name` of a row cannot be read"),
+    ],
+)
+def test_check_says_what_does_not_work_and_what_still_does(
+    cli: Cli, sandbox: RunningSandbox, said: dict[str, str], works: str, does_not: str
+) -> None:
+    write_things(sandbox, **said)
+    done = cli("check", "acme")
+    assert done.code == 1
+    assert done.err == "1 of 1 resources do not work: things\n"
+    assert works in done.out
+    assert does_not in done.out
+    assert "a-wrong-key" not in done.out
+
+
+def test_check_of_the_sample_api_needs_nothing_set_up(cli: Cli) -> None:
+    for name in ("sandbox", "sandbox_oauth2"):
+        done = cli("check", name)
+        assert done.code == 0
+        assert "✗" not in done.out
+
+
+def test_check_asks_for_the_children_of_one_parent_only(cli: Cli, sandbox: RunningSandbox) -> None:
+    write_api(f"""\
+client:
+  base_url: {sandbox.url}/v1
+  auth: {{type: http_basic, username: sandbox-user, password: sandbox-password}}
+resource_defaults: {{primary_key: id, write_disposition: replace, endpoint: {{data_selector: data}}}}
+resources:
+  - name: users
+    endpoint: {{path: users, paginator: {{type: offset, limit: 10}}}}
+  - name: sessions
+    endpoint:
+      path: "sessions?created_after={{resources.users.created_at}}"
+      paginator: {{type: offset, limit: 10}}
+""")
+    done = cli("check", "acme", "--resource", "sessions")
+    assert "10 rows on the first page, asked for the first row of `users`" in done.out
+    assert done.code == 0
+    assert len(sandbox.requests.list("/v1/sessions")) == 1
+
+
+def test_preview_shows_rows_columns_and_types(cli: Cli, sandbox: RunningSandbox) -> None:
+    write_things(sandbox)
+    done = cli("preview", "acme", "things", "--partition", "2024-01-05", "--rows", "2")
+    assert (done.code, done.err) == (0, "")
+    lines = {line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.strip()}
+    assert lines["column"] == ["type", "row", "1", "row", "2"]
+    assert lines["id"][:2] == ["text", "key"]
+    assert lines["id"][2].startswith("evt_")
+    assert lines["created_at"][:2] == ["timestamp", "2024-01-05T00:00:00.000Z"]
+    assert lines["properties__screen_width"][0] == "bigint"
+    assert len(sandbox.requests.list("/v1/events")) == 1
+
+
+def test_preview_without_a_window_looks_for_one_with_rows(cli: Cli, sandbox: RunningSandbox) -> None:
+    write_things(sandbox)
+    assert "acme/things of 2024-01-01" in cli("preview", "acme", "things").out
+    write_things(sandbox, path="/v1/events?updated_before=2000-01-01T00:00:00Z")
+    done = cli("preview", "acme", "things")
+    assert done.code == 1
+    assert "`things` has no rows in its last and first windows; name others with --from and --to" in done.err
