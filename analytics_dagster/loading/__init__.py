@@ -1,1 +1,1 @@
-"""How rows reach the destination: spec, window and credentials become a dlt source and pipeline. No Dagster."""
+"""How rows reach the destination: spec, window and credentials become a dlt load. No Dagster."""

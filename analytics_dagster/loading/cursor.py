@@ -30,10 +30,11 @@ def cursor_column(resource: Resource) -> str | None:
     if incremental is None:
         return None
     path = incremental.cursor_path
+    hint = resource.columns.get(path, {})
     becomes_timestamp = (
         _is_plain(path)
         and (incremental.format or "iso") == "iso"
-        and resource.columns.get(path, {}).get("data_type", "timestamp") == "timestamp"
+        and hint.get("data_type", "timestamp") == "timestamp"
     )
     return path if becomes_timestamp or is_number_cursor(incremental) else LIFTED
 
@@ -55,7 +56,7 @@ class _PageStep(ItemTransform[Any, dict[str, Any]]):
         self._on_page = on_page
 
     def __call__(self, item: Any, meta: Any = None) -> Any:
-        return self._on_page(item if isinstance(item, list) else [item])
+        return self._on_page(cast("list[Any]", item) if isinstance(item, list) else [item])
 
 
 class ReadCursor(_PageStep):
@@ -102,8 +103,8 @@ class ReadCursor(_PageStep):
     def _value(self, row: Any) -> Any:
         if not isinstance(row, dict):
             raise CursorError(
-                f"Resource `{self._resource.name}`: a row is {row!r:.80}, which has no fields, so it carries no"
-                f" cursor `{self._path}`. Check data_selector."
+                f"Resource `{self._resource.name}`: a row is {row!r:.80}, which has no fields, so no cursor"
+                f" `{self._path}`. Check data_selector."
             )
         fields = cast("dict[str, Any]", row)
         if self._find is None:
@@ -115,8 +116,8 @@ class ReadCursor(_PageStep):
             return self._bounds.parse(value)
         except (ValueError, OverflowError) as error:
             raise CursorError(
-                f"Resource `{self._resource.name}`: the cursor `{self._path}` of a row cannot be read: {error}."
-                " Check cursor_path and format in endpoint.incremental."
+                f"Resource `{self._resource.name}`: the cursor `{self._path}` of a row cannot be read:"
+                f" {error}. Check cursor_path and format in endpoint.incremental."
             ) from None
 
     def _missing(self, row: dict[str, Any]) -> str:
@@ -124,7 +125,8 @@ class ReadCursor(_PageStep):
         what = "is null in a row" if self._path in row else "is not in a row"
         return (
             f"Resource `{self._resource.name}`: the cursor `{self._path}` {what}. Its fields are: {keys}."
-            " Correct endpoint.incremental.cursor_path, or say `on_cursor_value_missing: include` (or exclude)."
+            " Correct cursor_path in endpoint.incremental, or write `on_cursor_value_missing: include` or"
+            " `exclude` there."
         )
 
 
@@ -135,19 +137,30 @@ class CountRows(_PageStep):
         windows: The partitions' windows, in order; empty without partitions.
         column: The field with the instant; used with windows only.
         meter: Is told of each page's rows.
+        emptied: The table that must become empty if no row comes.
     """
 
     placement_affinity: ClassVar[float] = 3
 
-    def __init__(self, windows: Sequence[Window], column: str | None, meter: Meter) -> None:
+    def __init__(
+        self, windows: Sequence[Window], column: str | None, meter: Meter, *, emptied: str | None = None
+    ) -> None:
         super().__init__(self._rows)
         self._starts = [window.start for window in windows]
         self._column = column
         self._meter = meter
+        self._emptied = emptied
         self.counts = [0] * len(windows)
         self.preview: list[Any] = []
 
-    def _rows(self, page: list[Any]) -> list[Any]:
+    def _rows(self, page: list[Any]) -> Iterator[Any]:
+        if self._emptied:
+            schema = dlt.current.source_schema()
+            table = schema.naming.normalize_tables_path(self._emptied)
+            # A table without any row so far has nothing to lose, and dlt would miss its key.
+            if table in schema.data_table_names(seen_data_only=True):
+                yield dlt.mark.materialize_table_schema()
+            self._emptied = None
         self._meter.add(rows=len(page))
         if len(self.preview) < PREVIEW_ROWS:
             self.preview += [
@@ -156,10 +169,10 @@ class CountRows(_PageStep):
             ]
         if self._starts and self._column:
             for row in page:
-                instant = row[self._column]
+                instant = row.get(self._column)
                 if instant is not None:
                     self.counts[bisect_right(self._starts, instant) - 1] += 1
-        return page
+        yield page
 
 
 PREVIEW_ROWS = 5

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import dlt
 from dlt.common.destination import Destination as DltDestination
+from dlt.common.destination.exceptions import UnknownDestinationModule
+
+from analytics_dagster.loading.duckdb_file import duckdb_file
+from analytics_dagster.loading.resolve import lookup
+from analytics_dagster.reading.errors import DestinationError
 
 DEFAULT_FILE = "analytics.duckdb"
 
@@ -31,21 +36,48 @@ class Destination:
         return cls(os.environ.get("ANALYTICS_DESTINATION") or "duckdb")
 
     def duckdb_path(self) -> Path:
-        """The file that DuckDB loads go to; used for DuckDB only."""
-        configured = self.credentials or dlt.secrets.get("destination.duckdb.credentials") or DEFAULT_FILE
-        return Path(str(configured).removeprefix("duckdb:///")).absolute()
+        """The file that DuckDB loads go to; used for DuckDB only.
 
-    def open(self, staging: str) -> DltDestination:
+        Raises:
+            DestinationError: If what is set up is no file.
+        """
+        given = (
+            self.credentials
+            or lookup("destination.duckdb.credentials.database")
+            or lookup("destination.duckdb.credentials")
+            or DEFAULT_FILE
+        )
+        text = given.removeprefix("duckdb:///")
+        if text.startswith((":", "md:", "motherduck:")):
+            raise DestinationError(
+                f"DuckDB needs a file, and `{text.split('?', 1)[0]}` is none. Give a path in"
+                " DESTINATION__DUCKDB__CREDENTIALS; for MotherDuck set ANALYTICS_DESTINATION=motherduck."
+            )
+        return Path(text).expanduser().absolute()
+
+    def open(self, staging: str) -> DltDestination[Any, Any]:
         """dlt's destination for one load.
 
         Args:
             staging: The name of the dataset for staged rows; private to the load.
+
+        Raises:
+            DestinationError: If dlt has no such destination, or it is not set up.
         """
         # The old rows of a full refresh stay until the new ones are whole.
-        options = {"staging_dataset_name_layout": staging, "replace_strategy": "insert-from-staging"}
+        options: dict[str, Any] = {
+            "staging_dataset_name_layout": staging,
+            "replace_strategy": "insert-from-staging",
+        }
         if self.type == "duckdb":
-            from analytics_dagster.loading.duckdb_file import duckdb_file
-
             return duckdb_file(credentials=str(self.duckdb_path()), destination_name="duckdb", **options)
         credentials = {"credentials": self.credentials} if self.credentials else {}
-        return DltDestination.from_reference(self.type, **credentials, **options)
+        try:
+            found = DltDestination.from_reference(self.type, **credentials, **options)
+        except UnknownDestinationModule:
+            raise DestinationError(
+                f"dlt has no destination `{self.type}`. Set ANALYTICS_DESTINATION to duckdb, postgres or"
+                " another one of dlt's."
+            ) from None
+        assert found is not None  # as a name was given
+        return found

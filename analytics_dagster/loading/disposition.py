@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC
 from typing import Any
 
@@ -11,10 +12,19 @@ from dlt.destinations.sql_client import SqlClientBase
 from analytics_dagster.loading.cursor import cursor_column
 from analytics_dagster.spec import Resource, Window
 
+_ALL = "1 = 1"
 
-def replaces_window(resource: Resource, window: Window | None) -> bool:
-    """Whether the load makes the destination's window exactly what was read."""
-    return window is not None and resource.rerun_mode == "replace_window"
+
+def starts_over(resource: Resource, window: Window | None, *, full_refresh: bool) -> bool:
+    """Whether the load reads everything and replaces all rows that the destination has."""
+    return window is None and (full_refresh or resource.write_disposition == "replace")
+
+
+def merges(resource: Resource, window: Window | None, *, full_refresh: bool) -> bool:
+    """Whether some of the destination's rows go when those come that were read."""
+    if starts_over(resource, window, full_refresh=full_refresh):
+        return bool(resource.primary_key)
+    return resource.write_disposition == "merge" or window is not None
 
 
 def disposition(
@@ -27,6 +37,9 @@ def disposition(
 ) -> Any:
     """dlt's write disposition for one load.
 
+    A merge deletes and inserts in one transaction. Both of its conditions are always given, since dlt keeps
+    those of the last load where a new one gives none.
+
     Args:
         resource: The resource that is loaded.
         client: Writes names and values as the destination wants them.
@@ -34,67 +47,71 @@ def disposition(
         window: What is read; None for everything, or what is new since the stored cursor.
         full_refresh: Without a window: replace all rows.
     """
-    if full_refresh and window is None and resource.write_disposition == "append":
-        return "replace"
-    if resource.write_disposition != "merge" and not replaces_window(resource, window):
-        return resource.write_disposition
-    merge = {"disposition": "merge", "strategy": "delete-insert"}
-    if full_refresh and window is None:
-        # All rows go, in the transaction in which those that were read come, once for each key.
-        return {**merge, "destination_scope": "1 = 1"}
-    words = _Words(resource, client, naming)
-    if words.whole_older:
-        merge["source_filter"] = words.whole_older
-    if replaces_window(resource, window):
-        assert window is not None
-        merge["destination_scope"] = words.scope(window)
-    return merge
+    all_go = starts_over(resource, window, full_refresh=full_refresh)
+    if not merges(resource, window, full_refresh=full_refresh):
+        return "replace" if all_go else resource.write_disposition
+    conditions = _Conditions(resource, client, naming)
+    return {
+        "disposition": "merge",
+        "strategy": "delete-insert",
+        "source_filter": _ALL if all_go else conditions.may_come(),
+        "destination_scope": _ALL if all_go else conditions.must_go(window),
+    }
 
 
-class _Words:
-    """The SQL conditions of a merge. None of them needs the staged rows' dataset by name, which is new each time."""
+class _Conditions:
+    """The conditions of a merge in SQL. Only the window's bounds in them differ from load to load."""
 
     def __init__(self, resource: Resource, client: SqlClientBase[Any], naming: NamingConvention) -> None:
-        def column(field: str) -> str:
-            return client.escape_column_name(naming.normalize_path(field))
+        def columns(fields: str | Sequence[str] | None) -> list[str]:
+            listed = [fields] if isinstance(fields, str) else fields or []
+            return [client.escape_column_name(naming.normalize_path(field)) for field in listed]
 
-        given = resource.primary_key or []
-        self._keys = [column(key) for key in ([given] if isinstance(given, str) else given)]
-        cursor = cursor_column(resource)
-        self._cursor = column(cursor) if cursor else None
+        self._resource = resource
         self._client = client
+        self._keys = columns(resource.primary_key)
+        self._merge_keys = columns(resource.merge_key)
+        self._cursor = next(iter(columns(cursor_column(resource))), None)
         table = naming.normalize_tables_path(resource.table_name or resource.name)
         self._table = client.make_qualified_table_name(table)
-        self.whole_older = "" if resource.merge_key else self._is_not_older()
 
-    def _is_not_older(self) -> str:
-        """Which staged rows may replace what the destination has: all but older versions of its rows.
+    def may_come(self) -> str:
+        """The staged rows that are no older versions of rows that the destination has.
 
-        The destination's columns get other names, so that the plain ones mean the staged row wherever dlt
-        puts the condition.
+        The destination's columns get other names here, so that the plain ones mean those of the staged row
+        wherever dlt puts the condition.
         """
-        if not (self._keys and self._cursor):
-            return ""
-        names = [f"_present_{number}" for number in range(len(self._keys))]
-        columns = ", ".join(f"{key} AS {name}" for key, name in zip(self._keys, names, strict=True))
-        same = " AND ".join(f"{name} = {key}" for key, name in zip(self._keys, names, strict=True))
+        if not (self._keys and self._cursor) or self._merge_keys:
+            return _ALL
+        present = {f"_present_{number}": key for number, key in enumerate(self._keys)}
+        columns = ", ".join(f"{key} AS {name}" for name, key in present.items())
+        same = " AND ".join(f"{name} = {key}" for name, key in present.items())
         return (
-            f"NOT EXISTS (SELECT 1 FROM (SELECT {columns}, {self._cursor} AS _present_cursor"
+            f"NOT EXISTS (SELECT 1 FROM (SELECT {columns}, {self._cursor} AS _present_cursor"  # noqa: S608
             f" FROM {self._table}) AS _present WHERE {same} AND _present_cursor > {self._cursor})"
         )
 
-    def scope(self, window: Window) -> str:
-        """Which of the destination's rows go: those of the window that did not come, and older versions of
-        those that came, also in another window (a row whose cursor moved would else be there twice)."""
-        literal = self._client.capabilities.escape_literal
-        assert literal is not None
-        start, end = (literal(bound.astimezone(UTC)) for bound in (window.start, window.end))
-        within = f"{self._cursor} >= {start} AND {self._cursor} < {end}"
-        if not self._keys:
-            return within
-        keys = ", ".join(self._keys)
-        came = f"SELECT {keys} FROM {{staging_table}}"
-        return (
-            f"({keys}) IN ({came} WHERE {self.whole_older or '1 = 1'})"
-            f" OR ({within} AND ({keys}) NOT IN ({came}))"
-        )
+    def must_go(self, window: Window | None) -> str:
+        """The destination's rows that others replace.
+
+        With `replace_window` these are the rows of the window that did not come, too. Rows that came are
+        replaced wherever they are: one whose cursor moved to another window would else be there twice.
+        """
+        conditions: list[str] = []
+        came = "SELECT {} FROM {{staging_table}}"  # dlt puts the table in
+        if self._keys:
+            keys = ", ".join(self._keys)
+            conditions.append(f"({keys}) IN ({came.format(keys)} WHERE {self.may_come()})")
+        if self._merge_keys:
+            keys = ", ".join(self._merge_keys)
+            conditions.append(f"({keys}) IN ({came.format(keys)})")
+        if window is not None and self._resource.rerun_mode == "replace_window":
+            literal = self._client.capabilities.escape_literal
+            assert literal is not None
+            start, end = (literal(bound.astimezone(UTC)) for bound in (window.start, window.end))
+            within = f"{self._cursor} >= {start} AND {self._cursor} < {end}"
+            if self._keys:
+                keys = ", ".join(self._keys)
+                within += f" AND ({keys}) NOT IN ({came.format(keys)})"
+            conditions.append(f"({within})")
+        return " OR ".join(conditions)

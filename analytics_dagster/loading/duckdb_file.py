@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
@@ -19,25 +22,39 @@ from filelock import FileLock, Timeout
 
 from analytics_dagster.reading.errors import DestinationError
 
-_PATIENCE = 60.0  # seconds to wait for another program that holds the file
+PATIENCE = 60.0
+"""Seconds to wait for another program that holds the file."""
+
 _log = logging.getLogger(__name__)
+_hurried: ContextVar[bool] = ContextVar("hurried", default=False)
+
+
+@contextmanager
+def without_waiting() -> Generator[None]:
+    """Inside, a file that others hold is an error at once."""
+    token = _hurried.set(True)
+    try:
+        yield
+    finally:
+        _hurried.reset(token)
 
 
 class _TakingTurns(DuckDbConnectionPool):
     """Opens the file when no other load has it, and waits a while for other programs.
 
     DuckDB lets one process write. Loads wait for each other as long as it takes, with a lock beside the
-    file; a program that is not ours holds no such lock, so only DuckDB's own refusal shows it.
+    file; a program that is not ours holds no such lock, so only DuckDB's own refusal shows it. Threads of
+    one process share a turn: DuckDB lets them all in, and refuses changes that conflict.
     """
 
     def __init__(self, credentials: DuckDbCredentials) -> None:
         super().__init__(credentials)
-        self._path = Path(credentials.database)
+        self._path = Path(str(credentials.database))
         self._turn = FileLock(f"{self._path}.lock", is_singleton=True, thread_local=False)
 
     def borrow_conn(self, *args: Any, **kwargs: Any) -> duckdb.DuckDBPyConnection:
         with self._conn_lock:
-            if self._conn is not None:
+            if self._conn is not None:  # pyright: ignore[reportUnnecessaryComparison]
                 return super().borrow_conn(*args, **kwargs)
             self._take_turn()
             try:
@@ -55,8 +72,11 @@ class _TakingTurns(DuckDbConnectionPool):
 
     def _take_turn(self) -> None:
         try:
+            self._path.parent.stat()  # the lock would make the folder, which may be a slip of the pen
             self._turn.acquire(timeout=1)
         except Timeout:
+            if _hurried.get():
+                raise DestinationError(f"Another load has {self._path}.") from None
             _log.warning("Waiting for another load to finish with %s.", self._path)
             self._turn.acquire()
         except OSError as error:
@@ -66,18 +86,19 @@ class _TakingTurns(DuckDbConnectionPool):
             ) from None
 
     def _open(self, *args: Any, **kwargs: Any) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + _PATIENCE
+        patience = 0 if _hurried.get() else PATIENCE
+        deadline = time.monotonic() + patience
         told = False
         while True:
             try:
                 return super().borrow_conn(*args, **kwargs)
             except duckdb.Error as error:
                 held = "lock on file" in str(error)
-                if not held or time.monotonic() > deadline:
+                if not held or time.monotonic() >= deadline:
                     raise DestinationError(self._problem(error, held=held)) from None
             if not told:
                 _log.warning(
-                    "Another program has %s open; waiting up to %.0f s for it.", self._path, _PATIENCE
+                    "Another program has %s open; waiting up to %.0f s for it.", self._path, patience
                 )
                 told = True
             time.sleep(0.5)
@@ -86,7 +107,7 @@ class _TakingTurns(DuckDbConnectionPool):
         reason = str(error).splitlines()[0]
         if held:
             return (
-                f"The DuckDB file {self._path} was held by another program for {_PATIENCE:.0f} s: {reason}\n"
+                f"The DuckDB file {self._path} was held by another program for {PATIENCE:.0f} s: {reason}\n"
                 "Close that program (a notebook or DuckDB shell that only reads blocks it too), then"
                 " materialize again. Nothing was written."
             )
@@ -95,7 +116,7 @@ class _TakingTurns(DuckDbConnectionPool):
 
 @configspec(init=False)
 class _Credentials(DuckDbCredentials):
-    drivername: Final[str] = "duckdb"  # pyright: ignore[reportIncompatibleVariableOverride]
+    drivername: Final[str] = "duckdb"  # pyright: ignore[reportGeneralTypeIssues]
     __config_gen_annotations__: ClassVar[list[str]] = []
 
     def on_resolved(self) -> None:
@@ -105,7 +126,7 @@ class _Credentials(DuckDbCredentials):
 
 @configspec(init=False)
 class _Configuration(DuckDbClientConfiguration):
-    credentials: _Credentials = cast("_Credentials", None)
+    credentials: _Credentials = cast("_Credentials", None)  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class duckdb_file(dlt_duckdb):  # noqa: N801 - dlt names destinations so, and derives the name from the class

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 from dlt.common.configuration.exceptions import ConfigurationException
@@ -20,16 +20,19 @@ from analytics_dagster.reading.errors import ContractError, DestinationError, Lo
 from analytics_dagster.reading.redaction import Redactor
 
 _log = logging.getLogger(__name__)
+_NO_DESTINATION = (DestinationConnectionError, ConfigurationException)
 _CONTRACT = (
     CannotCoerceColumnException,
     CannotCoerceNullException,
     DataValidationError,
     UnboundColumnException,
 )
+# What the drivers of databases (PEP 249, like OperationalError) and the writer of Parquet files raise.
+_MISFITS = {"IntegrityError", "DataError", "ArrowInvalid"}
 
 
 @contextmanager
-def explained(redact: Redactor, where: str) -> Iterator[None]:
+def explained(redact: Redactor, where: str) -> Generator[None]:
     """Raise whatever goes wrong inside as a `LoadError`.
 
     The original error is not chained, because its message and those of its causes may hold secrets; a
@@ -38,12 +41,39 @@ def explained(redact: Redactor, where: str) -> Iterator[None]:
     Args:
         redact: Hides secrets.
         where: What was being loaded, for the message.
+
+    Raises:
+        LoadError: Whatever went wrong.
+        KeyboardInterrupt: If a person interrupted it, also where dlt made an error of that.
     """
+    cleaned = _Cleaned(redact)
+    loggers = [logging.getLogger(name) for name in ("dlt", "urllib3.connectionpool")]
+    for logger in loggers:
+        logger.addFilter(cleaned)
     try:
         yield
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not leave with a secret in it
+        if any(isinstance(cause, KeyboardInterrupt) for cause in _chain(error)):
+            raise KeyboardInterrupt from None  # dlt wraps what it gets while it commits
         _log.debug("%s", redact("".join(traceback.format_exception(error))))
         raise _explain(error, redact, where) from None
+    finally:
+        for logger in loggers:
+            logger.removeFilter(cleaned)
+
+
+class _Cleaned(logging.Filter):
+    """Hides secrets in what libraries log, and leaves out a traceback about a file that nobody reads."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = redact
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = self._redact(record.getMessage()), ()
+        if record.exc_info:
+            record.exc_text = self._redact(logging.Formatter().formatException(record.exc_info))
+        return not record.msg.startswith("Failed to create trace dump")
 
 
 def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:
@@ -52,17 +82,27 @@ def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:
         if isinstance(cause, LoadError):
             return type(cause)(redact(f"{where}: {cause}"))
     for cause in chain:
-        if isinstance(cause, DestinationConnectionError | ConfigurationException):
+        kinds = {kind.__name__ for kind in type(cause).__mro__}
+        if isinstance(cause, _NO_DESTINATION) or "OperationalError" in kinds:
             return DestinationError(
                 redact(
-                    f"{where}: the destination cannot be opened: {cause}\nCheck ANALYTICS_DESTINATION and"
-                    " DESTINATION__<TYPE>__CREDENTIALS, and that it is running."
+                    f"{where}: the destination cannot be opened or written to: {cause}\nCheck"
+                    " ANALYTICS_DESTINATION and DESTINATION__<TYPE>__CREDENTIALS, and that it is running."
                 )
             )
-        if isinstance(cause, _CONTRACT):
-            return ContractError(redact(f"{where}: the rows do not fit the table: {cause}"))
+        if isinstance(cause, _CONTRACT) or _MISFITS & kinds:
+            return ContractError(redact(f"{where}: the rows do not fit the table: {cause}{_remedy(cause)}"))
     root = chain[-1]
     return LoadError(redact(f"{where}: {type(root).__name__}: {root}"))
+
+
+def _remedy(cause: BaseException) -> str:
+    if isinstance(cause, DataValidationError) and cause.schema_entity == "tables":
+        return (
+            "\n`schema_contract: freeze` forbids new tables too, even the first one; write `schema_contract:"
+            " {columns: freeze, data_type: freeze}`."
+        )
+    return ""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

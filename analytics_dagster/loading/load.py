@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
-from uuid import uuid4
 
 import dlt
 from dlt.common.schema.typing import TColumnSchema
@@ -17,9 +16,11 @@ from dlt.pipeline.pipeline import Pipeline
 
 from analytics_dagster.loading.cursor import CountRows, cursor_column
 from analytics_dagster.loading.destination import Destination
+from analytics_dagster.loading.disposition import disposition, starts_over
 from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.resolve import resolve
-from analytics_dagster.loading.source import build_source, schema_name
+from analytics_dagster.loading.source import build_source
+from analytics_dagster.loading.staging import staging_dropped, staging_name
 from analytics_dagster.loading.workspace import private_directory
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import ApiFile, Resource, Window
@@ -89,7 +90,7 @@ def prepare_load(
     auth: Mapping[str, str] | None = None,
     values: Mapping[str, str] | None = None,
     on_change: Callable[[Meter], None] = lambda _: None,
-) -> Iterator[PreparedLoad]:
+) -> Generator[PreparedLoad]:
     """Make everything ready for one load, and tidy up after it.
 
     Args:
@@ -111,29 +112,29 @@ def prepare_load(
     resource = next(one for one in resolved.api.resources if one.name == resource_name)
     destination = destination or Destination.from_environment()
     meter = Meter(on_change=on_change)
-    counted = CountRows(windows, cursor_column(resource), meter)
     window = Window(windows[0].start, windows[-1].end) if windows else None
+    fresh = starts_over(resource, window, full_refresh=full_refresh)
+    table = resource.table_name or resource.name
+    counted = CountRows(windows, cursor_column(resource), meter, emptied=table if window or fresh else None)
     with (
         explained(resolved.redact, f"{file.path}: resource `{resource_name}`"),
         private_directory() as directory,
     ):
-        name = schema_name(resolved.api, resource)
-        staging = f"_staging_{name.replace('__', '_')}_{uuid4().hex[:8]}"  # dlt folds double underscores
+        source = build_source(resolved, resource, meter, counted, window, forget=fresh)
+        naming = source.schema.naming
         pipeline = dlt.pipeline(
-            pipeline_name=name,
+            pipeline_name=source.name,
             pipelines_dir=str(directory),
-            destination=destination.open(staging),
-            dataset_name=resolved.api.name,
+            destination=destination.open(staging_name()),
+            dataset_name=naming.normalize_table_identifier(resolved.api.name),
         )
-        capabilities = pipeline.destination.capabilities()
-        source = build_source(
-            resolved, resource, capabilities, meter, counted, window, full_refresh=full_refresh
-        )
-        options: dict[str, Any] = {}
-        if "parquet" in capabilities.supported_loader_file_formats:
-            options["loader_file_format"] = "parquet"  # many times faster than dlt's default for DuckDB
-        yield PreparedLoad(source, pipeline, options, meter, counted, resource)
-        _drop_staging(pipeline)
+        client = pipeline.sql_client()
+        hint = disposition(resource, client, naming, window, full_refresh=full_refresh)
+        source.resources[resource_name].apply_hints(write_disposition=hint)
+        # Parquet is many times faster than dlt's default for DuckDB; elsewhere it needs further packages.
+        options: dict[str, Any] = {"loader_file_format": "parquet"} if destination.type == "duckdb" else {}
+        with staging_dropped(pipeline):
+            yield PreparedLoad(source, pipeline, options, meter, counted, resource)
 
 
 def load(
@@ -164,9 +165,3 @@ def load(
     ) as prepared:
         prepared.pipeline.run(prepared.source, **prepared.options).raise_on_failed_jobs()
         return prepared.result()
-
-
-def _drop_staging(pipeline: Pipeline) -> None:
-    with pipeline.sql_client() as client, client.with_staging_dataset():
-        if client.has_dataset():
-            client.drop_dataset()

@@ -5,15 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import dlt
+from pydantic import ValidationError
 
-from analytics_dagster.reading.errors import MissingSecretError
+from analytics_dagster.reading.errors import LoadError, MissingSecretError
 from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.spec import Api, ApiFile, templates
 
 _NOT_SECRET = {"type", "name", "location", "access_token_url", "client_authentication", "username"}
+
+
+class WrongValueError(LoadError):
+    """The value of a `${NAME}` is not what its place in the file needs."""
+
+    permanent = True
+
 
 Lookup = Callable[[str], str | None]
 
@@ -34,7 +42,7 @@ def lookup(name: str) -> str | None:
     """
     value = os.environ.get(name)
     if value is None:
-        value = dlt.secrets.get(name)
+        value = cast("Any", dlt.secrets).get(name)  # of any type, which the stubs do not allow
     return None if value is None else str(value)
 
 
@@ -50,6 +58,7 @@ def resolve(
 
     Raises:
         MissingSecretError: If a name has no value; it says which, and names the file and all others missing.
+        WrongValueError: If a value does not fit where it stands, such as a base URL without a scheme.
     """
     raw = file.api.model_dump(mode="python", by_alias=True, exclude_unset=True)
     if auth and raw["client"].get("auth"):
@@ -73,11 +82,26 @@ def resolve(
             f"{file.path}: no value for {names}. Set the environment variable, or write it into dlt's"
             " secrets.toml (or a vault that dlt is set up to use)."
         )
-    return ResolvedApi(Api.model_validate(filled), Redactor(_secrets(file, filled, known)))
+    return ResolvedApi(_validated(file, filled), Redactor(_secrets(file, filled, known)))
+
+
+def _validated(file: ApiFile, filled: dict[str, Any]) -> Api:
+    try:
+        return Api.model_validate(filled)
+    except ValidationError as error:
+        # Shown without the values, which may be secrets.
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_input=False, include_context=False, include_url=False)
+        )
+        raise WrongValueError(
+            f"{file.path}: with its templates filled in, the file is wrong: {problems}. Correct the value of"
+            f" {', '.join(f'${{{name}}}' for name in sorted(templates.names(file.api.model_dump())))}."
+        ) from None
 
 
 def _secrets(file: ApiFile, filled: Mapping[str, Any], known: Mapping[str, str]) -> list[str]:
-    """What must not be shown: auth fields, and every looked-up value but those that only make up addresses."""
+    """What must not be shown: auth fields, and all looked-up values but those that only make up addresses."""
     addresses = {*templates.names(file.api.client.base_url)}
     blocks = [filled["client"].get("auth")]
     for resource, raw in zip(file.api.resources, filled["resources"], strict=True):

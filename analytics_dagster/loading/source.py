@@ -1,4 +1,4 @@
-"""An API file's resource as dlt's REST source: the file's keys become dlt's, Python objects where dlt wants them."""
+"""An API file's resource as dlt's REST source: its keys become dlt's, Python objects where dlt wants them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any, cast
 
 from dlt.extract import DltSource
-from dlt.sources.rest_api import RESTAPIConfig, rest_api_source
+from dlt.sources.rest_api import rest_api_source
+from dlt.sources.rest_api.typing import RESTAPIConfig
 
 from analytics_dagster.loading.cursor import CountRows, ReadCursor, cursor_column, is_number_cursor
 from analytics_dagster.loading.resolve import ResolvedApi
@@ -79,7 +80,7 @@ def build_source(
     counted: CountRows,
     window: Window | None = None,
     *,
-    full_refresh: bool = False,
+    forget: bool = False,
 ) -> DltSource:
     """The dlt source that reads one resource.
 
@@ -89,14 +90,15 @@ def build_source(
         meter: Counts requests, pages and rows.
         counted: Counts the rows of each window.
         window: What to read; None for everything, or what is new since the stored cursor.
-        full_refresh: Without a window: read everything, and forget the stored cursor.
+        forget: Forget the stored cursor, and read everything.
     """
     config = rest_api_config(resolved, resource, meter, window)
     name = schema_name(resolved.api, resource)
-    source = rest_api_source(config, name=name, max_table_nesting=resource.max_table_nesting)
+    source = rest_api_source(config, name=name)
+    source.root_key = True  # nested rows can be merged, also where the first loads appended or replaced
     loaded = source.resources[resource.name]
     if resource.endpoint.incremental is not None:
-        loaded.add_step(ReadCursor(resource, forget=full_refresh))
+        loaded.add_step(ReadCursor(resource, forget=forget))
     loaded.add_step(counted)
     return source
 
@@ -112,11 +114,12 @@ def _resource(
 ) -> dict[str, Any]:
     hints = {key: getattr(resource, key) for key in _HINTS if getattr(resource, key) is not None}
     columns = {name: dict(hint) for name, hint in resource.columns.items()}
-    if cursor := cursor_column(resource):
+    incremental = resource.endpoint.incremental
+    if incremental and (cursor := cursor_column(resource)):
         hint = columns.setdefault(cursor, {})
-        if endpoint_cursor_is_time(resource):
+        if not is_number_cursor(incremental):
             hint.setdefault("data_type", "timestamp")  # so that a table of no rows has the column too
-        if resource.primary_key:
+        if resource.primary_key and (resource.write_disposition != "append" or resource.partitions):
             hint.setdefault("dedup_sort", "desc")  # of two versions of a row in one load, the later one wins
     return {
         **hints,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,11 +13,11 @@ from filelock import FileLock, Timeout
 
 
 def _root() -> Path:
-    return Path(tempfile.gettempdir()) / "analytics_dagster"
+    return Path(tempfile.gettempdir()) / f"analytics_dagster-{os.getuid()}"
 
 
 @contextmanager
-def private_directory() -> Iterator[Path]:
+def private_directory() -> Generator[Path]:
     """A new directory that no other load uses, removed at the end.
 
     A lock marks it as alive; directories whose lock nobody holds belong to loads that died, and go too.
@@ -26,12 +27,14 @@ def private_directory() -> Iterator[Path]:
     _sweep(root)
     directory = Path(tempfile.mkdtemp(prefix="load-", dir=root))
     lock = FileLock(directory.with_suffix(".lock"))
-    with lock:
-        try:
-            yield directory
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-    Path(lock.lock_file).unlink(missing_ok=True)
+    try:
+        with lock:
+            try:
+                yield directory
+            finally:
+                shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _sweep(root: Path) -> None:

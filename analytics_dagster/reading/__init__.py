@@ -1,1 +1,1 @@
-"""How pages come over the wire: session, retries, budget, origin, bounds. Knows neither dlt pipelines nor Dagster."""
+"""How pages come over the wire; knows neither dlt pipelines nor Dagster."""

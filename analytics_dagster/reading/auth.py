@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from base64 import b64encode
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote_plus
 
 import requests
 from dlt.common.configuration import configspec
-from dlt.common.pendulum import pendulum
 from dlt.sources.helpers.rest_client.auth import OAuth2ClientCredentials
 
 from analytics_dagster.reading.errors import RefusedError
+from analytics_dagster.reading.origins import without_query
 from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.spec import OAuth2Auth
-
-_renewal = threading.Lock()  # one for all: dlt copies the auth object, which a lock inside it would forbid
 
 
 @configspec(init=False)
@@ -31,26 +30,30 @@ class ClientCredentials(OAuth2ClientCredentials):
     """
 
     def __init__(self, auth: OAuth2Auth, session: ApiSession, redact: Redactor) -> None:
-        super().__init__(
-            access_token_url=auth.access_token_url,  # pyright: ignore[reportCallIssue]
-            client_id=auth.client_id,  # pyright: ignore[reportCallIssue]
-            client_secret=auth.client_secret,  # pyright: ignore[reportCallIssue]
-            access_token_request_data=auth.access_token_request_data,  # pyright: ignore[reportCallIssue]
-            default_token_expiration=auth.default_token_expiration,  # pyright: ignore[reportCallIssue]
-            session=session,  # pyright: ignore[reportCallIssue]
-        )
-        self._basic = auth.client_authentication == "basic"
+        given = auth.model_dump(exclude={"type", "client_authentication"})
+        super().__init__(**given, session=session)
         self._redact = redact
+        self._basic: str | None = None
+        if auth.client_authentication == "basic":
+            pair = f"{quote_plus(auth.client_id)}:{quote_plus(auth.client_secret)}"
+            self._basic = f"Basic {b64encode(pair.encode()).decode()}"
+            redact.hide(pair)
+        self._renewal = threading.Lock()
         self.resolve()  # all values are here; dlt must not look for others in its configuration
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> ClientCredentials:
+        """A copy that dlt may overwrite secrets in, as it does to show a configuration."""
+        return copy.copy(self)
+
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        with _renewal:
-            request.renewable_auth = self  # pyright: ignore[reportAttributeAccessIssue]
+        """Sign a request, with a new token where there is none or the old one is about to expire."""
+        vars(request)["renewable_auth"] = self
+        with self._renewal:
             return super().__call__(request)
 
     def renew(self, request: requests.PreparedRequest) -> None:
         """Fetch a new token, unless another thread just did, and sign the request with it."""
-        with _renewal:
+        with self._renewal:
             if request.headers.get("Authorization") == f"Bearer {self.access_token}":
                 self.obtain_token()
             request.headers["Authorization"] = f"Bearer {self.access_token}"
@@ -59,29 +62,47 @@ class ClientCredentials(OAuth2ClientCredentials):
         """Fetch a token.
 
         Raises:
-            RefusedError: If the answer holds none.
+            RefusedError: If the token endpoint refuses, or its answer holds no token.
+            RequestError: If it does not answer, or not well.
         """
-        super().obtain_token()
-        # Renewed a little early, so that a token does not expire on its way to the API.
-        left = self.token_expiry - pendulum.now()
-        self.token_expiry = pendulum.now() + left - min(left / 10, pendulum.duration(seconds=30))
+        try:
+            super().obtain_token()
+        except RefusedError as error:
+            problem = RefusedError(
+                f"There is no token for the API: {error}\nCheck client_id, client_secret,"
+                " client_authentication (body or basic) and access_token_request_data."
+            )
+        else:
+            return
+        raise problem
 
     def build_access_token_request(self) -> dict[str, Any]:
         """The token request's headers and form (RFC 6749, sections 2.3.1 and 4.4.2)."""
         request = super().build_access_token_request()
         if self._basic:
-            pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
-            request["headers"]["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+            request["headers"]["Authorization"] = self._basic
             del request["data"]["client_id"], request["data"]["client_secret"]
         return request
 
     def parse_access_token(self, response_json: Any) -> str:
         """The token in the answer."""
-        token = response_json.get("access_token") if isinstance(response_json, dict) else None
+        token = _fields(response_json).get("access_token")
         if not isinstance(token, str) or not token:
             raise RefusedError(
-                f"The token endpoint {self._redact(self.access_token_url)} answered without an access_token."
-                " Check access_token_url and the client's credentials."
+                f"{self._redact(without_query(self.access_token_url))} answered without an access_token; it"
+                f" sent the fields {', '.join(_fields(response_json)) or 'none'}. Check access_token_url."
             )
         self._redact.hide(token)
         return token
+
+    def parse_expiration_in_seconds(self, response_json: Any) -> int:
+        """How long to keep the token: a little less than it lives, so that none expires on its way."""
+        try:
+            lifetime = float(_fields(response_json)["expires_in"])
+        except (KeyError, TypeError, ValueError):
+            lifetime = self.default_token_expiration
+        return int(lifetime - min(lifetime / 10, 30))
+
+
+def _fields(document: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", document) if isinstance(document, dict) else {}

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from analytics_dagster.spec import Incremental
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENT = timedelta(microseconds=1)
-# A pattern whose finest unit is longer than a second names a span of time, not a point in it.
-_SPANS = (("%M", "minute"), ("%H", "hour"), ("%I", "hour"), ("%d", "day"), ("%j", "day"))
+_DAY = timedelta(days=1)
+_EPOCHS = {"epoch": timedelta(seconds=1), "epoch_ms": timedelta(milliseconds=1)}
+_STEPS = 400  # enough days to leave a year, the coarsest text there is
 
 
 class Bounds:
@@ -26,52 +30,90 @@ class Bounds:
     """
 
     def __init__(self, incremental: Incremental) -> None:
-        self._format = incremental.format or "iso"
+        self._format = "%Y-%m-%d" if incremental.format == "date" else incremental.format or "iso"
         self._zone = ZoneInfo(incremental.timezone)
         self._start_exclusive = incremental.start == "exclusive"
         self._end_inclusive = incremental.end == "inclusive"
-        self._span = _span(self._format)
+        self._unit = _EPOCHS.get(self._format) or _finest_unit(self._format)
 
     def start(self, instant: datetime) -> str | int:
         """The lower bound for rows from `instant` on."""
-        instant = instant.astimezone(UTC)
-        if self._span is None:
-            return self._write(instant - timedelta(seconds=1) if self._start_exclusive else instant)
-        first = self._floor(instant)
-        return self._write(self._floor(first.astimezone(UTC) - _MOMENT) if self._start_exclusive else first)
+        bound = self._least(instant)
+        if self._start_exclusive:
+            return self._beyond(bound, instant, -self._unit)
+        return bound
 
     def end(self, instant: datetime) -> str | int:
         """The upper bound for rows before `instant`."""
-        instant = instant.astimezone(UTC)
-        if self._span is None:
-            return self._write(instant, end=True)
-        last = self._floor(instant - _MOMENT)
-        return self._write(last if self._end_inclusive else self._next(last), end=not self._end_inclusive)
+        last = self._most(instant - _MOMENT)
+        if self._unit > timedelta(seconds=1):
+            if not self._shows_wall_clock:
+                # A rounded time with an offset: an API may take it for its first instant.
+                return self._beyond(last, instant + self._unit, self._unit)
+            if self._end_inclusive:
+                return last  # names the whole last minute, hour or day
+        return self._beyond(last, instant, self._unit)
 
     def parse(self, value: Any) -> datetime:
-        """The instant that a row's cursor means.
+        """The instant that a row's cursor means, in UTC.
 
         Raises:
             ValueError: If it means none.
+            OverflowError: If it is beyond the years 1 to 9999.
         """
-        if isinstance(value, datetime):
-            return self._localize(value)
-        if isinstance(value, date):
-            return datetime(value.year, value.month, value.day, tzinfo=self._zone).astimezone(UTC)
         if isinstance(value, str):
-            return self._localize(self._parse_text(value))
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if self._format in ("epoch", "epoch_ms"):
-                return _EPOCH + timedelta(**{"seconds" if self._format == "epoch" else "milliseconds": value})
-            raise ValueError(
-                f"the number {value} could count seconds or milliseconds; say `format: epoch` or"
-                " `format: epoch_ms` in endpoint.incremental"
-            )
+            return self._in_utc(self._parse_text(value))
+        if isinstance(value, datetime):
+            return self._in_utc(value)
+        if isinstance(value, date):
+            return self._in_utc(datetime(value.year, value.month, value.day))  # noqa: DTZ001 - localized there
+        if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+            return self._parse_number(value)
         raise ValueError(f"{value!r} is not a time")
 
+    def _least(self, instant: datetime) -> str | int:
+        """The least that is written for any instant from `instant` on."""
+        local = instant.astimezone(self._zone)
+        if self._shows_wall_clock and not local.fold:
+            # Before clocks go back: the times that are about to come once more are earlier.
+            local -= _repeated(local)
+        return self._write(local)
+
+    def _most(self, instant: datetime) -> str | int:
+        """The most that is written for any instant up to `instant`."""
+        local = instant.astimezone(self._zone)
+        if not self._shows_wall_clock:
+            # A row whose cursor has no offset may be of the second time that clocks show it.
+            local = (instant + _repeated(local)).astimezone(self._zone)
+        elif local.fold:
+            # After clocks went back: the times that came once before are later.
+            local = local.replace(fold=0) + _repeated(local)
+        return self._write(local)
+
+    def _beyond(self, bound: str | int, instant: datetime, step: timedelta) -> str | int:
+        """What is written for `instant`, or for the first one in steps from it that is not `bound`."""
+        write = self._most if step > timedelta() else self._least
+        for _ in range(_STEPS):
+            written = write(instant)
+            if written != bound:
+                return written
+            instant += step
+        return bound
+
+    @property
+    def _shows_wall_clock(self) -> bool:
+        return "%" in self._format and "%z" not in self._format
+
+    def _write(self, instant: datetime) -> str | int:
+        if unit := _EPOCHS.get(self._format):
+            return (instant - _EPOCH) // unit
+        if self._format == "iso":
+            return instant.isoformat().replace("+00:00", "Z")
+        return instant.strftime(self._format)
+
     def _parse_text(self, value: str) -> datetime:
-        if self._format in ("epoch", "epoch_ms") and re.fullmatch(r"-?\d+(\.\d+)?", value):
-            return self.parse(float(value) if "." in value else int(value))
+        if self._format in _EPOCHS and re.fullmatch(r"-?\d+(\.\d+)?", value):
+            return self._parse_number(Decimal(value))
         if "%" in self._format:
             try:
                 return datetime.strptime(value, self._format)  # noqa: DTZ007 - localized by the caller
@@ -79,55 +121,34 @@ class Bounds:
                 pass
         return datetime.fromisoformat(value)
 
-    def _localize(self, time: datetime) -> datetime:
+    def _parse_number(self, value: float | Decimal) -> datetime:
+        unit = _EPOCHS.get(self._format)
+        if unit is None:
+            raise ValueError(
+                f"the number {value} could count seconds or milliseconds; say `format: epoch` or"
+                " `format: epoch_ms` in endpoint.incremental"
+            )
+        return _EPOCH + timedelta(microseconds=math.floor(value * (unit // _MOMENT)))
+
+    def _in_utc(self, time: datetime) -> datetime:
+        if time.tzinfo is UTC:
+            return time
         return (time.replace(tzinfo=self._zone) if time.tzinfo is None else time).astimezone(UTC)
 
-    def _write(self, instant: datetime, *, end: bool = False) -> str | int:
-        if self._format == "epoch":
-            seconds, rest = divmod(instant - _EPOCH, timedelta(seconds=1))
-            return seconds + bool(rest) if end else seconds
-        if self._format == "epoch_ms":
-            milliseconds, rest = divmod(instant - _EPOCH, timedelta(milliseconds=1))
-            return milliseconds + bool(rest) if end else milliseconds
-        local = instant.astimezone(self._zone)
-        if self._format == "iso":
-            return local.isoformat().replace("+00:00", "Z")
-        pattern = "%Y-%m-%d" if self._format == "date" else self._format
-        if "%z" not in pattern and end:
-            # In the hour that a clock repeats in autumn, the same wall time comes twice; an end in
-            # the second one must also let in the whole of the first.
-            offset = local.replace(fold=0).utcoffset()
-            own = local.utcoffset()
-            assert offset is not None
-            assert own is not None
-            local = local.replace(tzinfo=None) + (offset - own)
-        if end and "%f" not in pattern and self._span is None and local.microsecond:
-            local = local.replace(microsecond=0) + timedelta(seconds=1)
-        return local.strftime(pattern)
 
-    def _floor(self, instant: datetime) -> datetime:
-        local = instant.astimezone(self._zone)
-        local = local.replace(second=0, microsecond=0)
-        if self._span in ("hour", "day"):
-            local = local.replace(minute=0)
-        if self._span == "day":
-            local = local.replace(hour=0, fold=0)
-        return local
-
-    def _next(self, first: datetime) -> datetime:
-        if self._span == "day":
-            return (first.replace(tzinfo=None) + timedelta(days=1)).replace(tzinfo=self._zone)
-        length = timedelta(hours=1) if self._span == "hour" else timedelta(minutes=1)
-        return (first.astimezone(UTC) + length).astimezone(self._zone)
+def _repeated(local: datetime) -> timedelta:
+    """How long ago, or how soon, clocks show this time again; zero nearly always."""
+    first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
+    assert first is not None
+    assert second is not None
+    return first - second
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _span(pattern: str) -> str | None:
-    """The unit of time that a value of the format names; None for a point in time."""
-    if pattern == "date":
-        return "day"
-    if "%" not in pattern or re.search(r"%(S|f|s|T|X|c|r)", pattern):
-        return None
-    return next((unit for code, unit in _SPANS if code in pattern), "day")
+def _finest_unit(pattern: str) -> timedelta:
+    """The finest unit of time in what the pattern writes; a day for all that is coarser."""
+    codes = set(re.findall(r"%-?(.)", pattern))
+    if "%" not in pattern or codes & set("SfcXsT"):
+        return timedelta(seconds=1)
+    if "M" in codes:
+        return timedelta(minutes=1)
+    return timedelta(hours=1) if codes & set("HIp") else _DAY

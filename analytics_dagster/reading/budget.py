@@ -1,9 +1,11 @@
 """Keeps the requests of all threads of a run within the API's limits."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from analytics_dagster.spec import Limits
@@ -16,39 +18,62 @@ class Budget:
 
     A request counts from its start until one interval after its answer: the server may have seen it
     at any time before the answer, and no interval, wherever it starts, may hold more than the limit.
+
+    Args:
+        limits: The file's `limits`.
+        announce: Told why a request has to wait for the limit, and None when it goes on.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self._limit = limits.requests
+    def __init__(self, limits: Limits, announce: Callable[[str | None], None]) -> None:
+        self._limits = limits
+        self._announce = announce
         self._interval = _SECONDS[limits.per]
-        self._concurrency = limits.concurrency
         self._in_flight = 0
         self._answered: deque[float] = deque()
+        self._queue: deque[object] = deque()  # first come, first served: no thread waits for ever
         self._changed = threading.Condition()
 
     @contextmanager
-    def request(self) -> Iterator[None]:
+    def request(self) -> Generator[None]:
         """Wait for a place in the budget and hold it for the time of one request."""
-        with self._changed:
-            while (pause := self._pause()) is not None:
-                self._changed.wait(pause)
-            self._in_flight += 1
+        self._enter()
         try:
             yield
         finally:
             with self._changed:
                 self._in_flight -= 1
-                if self._limit is not None:
+                if self._limits.requests is not None:
                     self._answered.append(time.monotonic())
                 self._changed.notify_all()
 
-    def _pause(self) -> float | None:
-        """Seconds until there may be a place; None when there is one now."""
-        now = time.monotonic()
-        while self._answered and self._answered[0] + self._interval <= now:
+    def _enter(self) -> None:
+        me = object()
+        with self._changed:
+            self._queue.append(me)
+            try:
+                while self._queue[0] is not me or self._in_flight >= self._limits.concurrency:
+                    self._changed.wait()
+                self._wait_for_limit()
+                self._in_flight += 1
+            finally:
+                self._queue.remove(me)
+                self._changed.notify_all()
+
+    def _wait_for_limit(self) -> None:
+        """Called by the first in the queue only, so that meanwhile requests end and none begins."""
+        if (limit := self._limits.requests) is None:
+            return
+        announced = False
+        while self._in_flight + self._recently_answered() >= limit:
+            pause = self._answered[0] + self._interval - time.monotonic() if self._answered else None
+            if pause and not announced:
+                self._announce(f"the limit of {limit} requests per {self._limits.per} ({pause:.0f} s)")
+                announced = True
+            self._changed.wait(pause)
+        if announced:
+            self._announce(None)
+
+    def _recently_answered(self) -> int:
+        while self._answered and self._answered[0] + self._interval <= time.monotonic():
             self._answered.popleft()
-        if self._in_flight >= self._concurrency:
-            return self._interval
-        if self._limit is None or self._in_flight + len(self._answered) < self._limit:
-            return None
-        return self._answered[0] + self._interval - now if self._answered else self._interval
+        return len(self._answered)

@@ -1,4 +1,4 @@
-"""Everything that can go wrong between the API and the destination, told to the person who reads it at night."""
+"""What can go wrong between the API and the destination, for the person who reads it at night."""
 
 from typing import ClassVar
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -34,6 +35,10 @@ class Meter:
             self.pages += pages
             self.rows += rows
         self.on_change(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Meter:
+        """Itself: dlt copies a paginator for each parent of a child resource, and all count together."""
+        return self
 
     def wait(self, reason: str | None) -> None:
         """Say what the load is waiting for; None when it goes on."""

@@ -1,46 +1,56 @@
-"""The HTTP session of one load: every request of dlt's REST client goes through it and comes back whole."""
+"""The HTTP session of one load: what is tried again, what is refused, and how people are told."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import re
 import time
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from requests.hooks import default_hooks, dispatch_hook
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from requests.hooks import default_hooks, dispatch_hook  # pyright: ignore[reportUnknownVariableType]
 
-from analytics_dagster.reading.budget import Budget
-from analytics_dagster.reading.decode import decode_json
 from analytics_dagster.reading.errors import (
     ForbiddenOriginError,
+    LoadError,
     RefusedError,
     RequestError,
     TooLargeError,
 )
 from analytics_dagster.reading.meter import Meter
+from analytics_dagster.reading.origins import origin, without_query
 from analytics_dagster.reading.redaction import Redactor
+from analytics_dagster.reading.wire import Answer, Wire
 from analytics_dagster.spec import Client, Limits, Retry
 
-_TIMEOUT = (15, 120)  # seconds to connect, and between two pieces of an answer
-_BODY_SHOWN = 500  # characters of a body in a message
-_CHUNK = 1 << 16
+_BROKEN = (
+    requests.Timeout,
+    requests.ConnectionError,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
+_CAUSE = 200  # characters of what the operating system says of a broken connection
+_TRANSIENT = (408, 425, 429)  # refusals that may be gone by the next run
+_HARMLESS = {"accept", "accept-encoding", "connection", "content-length", "content-type", "user-agent"}
+_HINTS = {
+    401: " Check the credentials.",
+    403: " Check what the credentials may read.",
+    404: " Check base_url and path.",
+    429: " Lower `limits` in the API file to what the API allows.",
+}
 
 
 class _TryAgain(Exception):  # noqa: N818 - a request to the retry loop, never seen by people
     """One try failed in a way that another may not."""
 
-    def __init__(self, outcome: str, *, body: str = "", retry_after: float | None = None) -> None:
+    def __init__(self, outcome: str, *, advice: str, retry_after: float | None = None) -> None:
         super().__init__(outcome)
         self.outcome = outcome
-        self.body = body
+        self.advice = advice
         self.retry_after = retry_after
 
 
@@ -50,46 +60,6 @@ class RenewableAuth(Protocol):
     def renew(self, request: requests.PreparedRequest) -> None:
         """Replace the token that `request` was refused with, and sign the request again."""
         ...
-
-
-class Answer(requests.Response):
-    """A response whose body is read once, within a limit, and decoded once."""
-
-    _document: Any = None
-    _decoded = False
-
-    def read(self, limit: int) -> None:
-        """Read the whole body.
-
-        Args:
-            limit: The most bytes the decoded body may have.
-
-        Raises:
-            TooLargeError: If it has more.
-        """
-        body = bytearray()
-        for chunk in self.iter_content(_CHUNK):
-            body += chunk
-            if len(body) > limit:
-                self.close()
-                raise TooLargeError(f"the answer is larger than client.max_response_bytes ({limit:,} bytes)")
-        self._content = bytes(body)
-
-    def json(self, **_: Any) -> Any:
-        """The decoded body; dlt's client asks for it several times a page."""
-        if not self._decoded:
-            self._document = decode_json(self.content)
-            self._decoded = True
-        return self._document
-
-
-class _Adapter(HTTPAdapter):
-    """Builds an `Answer` from what the wire brings."""
-
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        answer = Answer()
-        answer.__dict__.update(super().build_response(req, resp).__dict__)
-        return answer
 
 
 class ApiSession(requests.Session):
@@ -114,17 +84,14 @@ class ApiSession(requests.Session):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__()
+        self.auth = _unsigned
         self._retry = retry
-        self._max_bytes = client.max_response_bytes
         self._redact = redact
         self._meter = meter
         self._sleep = sleep
-        self._budget = Budget(limits)
-        self._origins = {origin(client.base_url)}
-        self._allowed = {entry.lower() for entry in client.allowed_hosts}
-        adapter = _Adapter(pool_maxsize=limits.concurrency)
-        self.mount("https://", adapter)
-        self.mount("http://", adapter)
+        wire = Wire(client, limits, redact, meter)
+        self.mount("https://", wire)
+        self.mount("http://", wire)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ApiSession:
         """Itself: dlt copies configurations, and a copy would have connections and a budget of its own."""
@@ -139,79 +106,95 @@ class ApiSession(requests.Session):
             ForbiddenOriginError: If the request or a redirect leads to a foreign origin.
             TooLargeError: If the body is larger than allowed.
         """
-        self._check_origin(request.url or "")
-        if (
-            kwargs.get("allow_redirects") is False
-        ):  # a hop of a redirect; its first request is what is retried
+        if kwargs.get("allow_redirects") is False:  # a step of a redirect, inside the try that led to it
             return super().send(request, **kwargs)
-        kwargs = {**kwargs, "stream": True, "timeout": kwargs.get("timeout") or _TIMEOUT}
-        hooks, request.hooks = request.hooks, default_hooks()
+        hooks, request.hooks = request.hooks, default_hooks()  # called when the answer is whole
         outcomes: list[str] = []
-        started = time.monotonic()
-        retrying = Retrying(
-            stop=stop_after_attempt(self._retry.max_retries + 1),
-            retry=retry_if_exception_type(_TryAgain),
-            wait=self._pause,
-            before_sleep=self._announce,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        try:
-            return retrying(self._try, request, hooks, kwargs, outcomes)
-        except _TryAgain as failure:
-            tries = (
-                f"It was tried {len(outcomes)} time{'s' * (len(outcomes) != 1)}"
-                f" in {time.monotonic() - started:.0f} s: {', '.join(outcomes)}."
-            )
-            message = f"{self._describe(request)} failed: {failure.outcome}.\n{tries}{failure.body}"
-            raise RequestError(self._redact(message)) from None
-        except TooLargeError as failure:
-            raise TooLargeError(f"{self._describe(request)}: {failure}") from None
+        began = time.monotonic()
+        while True:
+            try:
+                return self._try(request, hooks, kwargs)
+            except _TryAgain as error:
+                failure = error
+            outcomes.append(failure.outcome)
+            if len(outcomes) > self._retry.max_retries:
+                raise RequestError(self._given_up(request, failure, outcomes, time.monotonic() - began))
+            self._wait(failure, len(outcomes))
 
-    def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """The URL that a response redirects to, if it may be followed."""
-        target = super().get_redirect_target(resp)
-        if target:
-            self._check_origin(requests.compat.urljoin(resp.url, target))
-        return target
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Make a request ready to send.
 
-    def _try(
-        self, request: requests.PreparedRequest, hooks: Any, kwargs: dict[str, Any], outcomes: list[str]
-    ) -> requests.Response:
+        Raises:
+            RefusedError: If it is none that HTTP knows.
+        """
         try:
-            answer = self._once(request, kwargs)
-            auth: RenewableAuth | None = getattr(request, "renewable_auth", None)
-            if answer.status_code == 401 and auth is not None:
+            return super().prepare_request(request)
+        except (requests.RequestException, ValueError) as error:
+            problem = self._unsendable(request, error)
+        raise problem
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Called by requests for each redirect: what may be a credential stays within its origin."""
+        if origin(response.url) != origin(prepared_request.url or ""):
+            for name in list(prepared_request.headers):
+                if name.lower() not in _HARMLESS:
+                    del prepared_request.headers[name]
+
+    def _try(self, request: requests.PreparedRequest, hooks: Any, kwargs: dict[str, Any]) -> Answer:
+        answer = self._once(request, kwargs)
+        if answer.status_code == 401:
+            auth: RenewableAuth | None = vars(request).pop("renewable_auth", None)
+            if auth is not None:
                 auth.renew(request)
                 answer = self._once(request, kwargs)
-            if answer.status_code in self._retry.status_codes:
-                raise _TryAgain(_status(answer), body=self._excerpt(answer), retry_after=_retry_after(answer))
-            with contextlib.suppress(requests.HTTPError):  # told better below
-                dispatch_hook("response", hooks, answer, **kwargs)
-            if answer.status_code >= 400:
-                error = RefusedError if answer.status_code < 500 else RequestError
-                raise error(self._refusal(request, answer))
-            self._check_json(answer)
-        except _TryAgain as failure:
-            outcomes.append(failure.outcome)
-            raise
+        with contextlib.suppress(requests.HTTPError):  # told better below
+            dispatch_hook("response", hooks, answer, **kwargs)
+        status = answer.status_code
+        if status in self._retry.status_codes:
+            advice = f"{_HINTS.get(status, '')}\n{answer.beginning()}"
+            raise _TryAgain(_status(answer), advice=advice, retry_after=_retry_after(answer))
+        if status >= 400:
+            permanent = status < 500 and status not in _TRANSIENT
+            raise (RefusedError if permanent else RequestError)(self._refused(request, answer))
+        self._check_json(answer)
         return answer
 
-    def _once(self, request: requests.PreparedRequest, kwargs: dict[str, Any]) -> Answer:
-        self._meter.add(requests=1)
+    def _once(self, request: requests.PreparedRequest, kwargs: Any) -> Answer:
+        problem: LoadError
         try:
-            with self._budget.request():
-                answer = super().send(request, **kwargs)
-                assert isinstance(answer, Answer)
-                answer.read(self._max_bytes)
-        except requests.Timeout:
-            raise _TryAgain("no answer in time") from None
-        except requests.TooManyRedirects as error:
-            raise RefusedError(self._redact(f"{self._describe(request)} failed: {error}")) from None
-        except requests.RequestException as error:
-            raise _TryAgain(_connection_problem(error)) from None
-        self._meter.add(size=len(answer.content))
-        return answer
+            answer = super().send(request, **kwargs | {"stream": True})
+        except _BROKEN as error:
+            raise self._broken(error) from None
+        except TooLargeError as error:
+            problem = TooLargeError(f"{self._describe(request)}: {error}.")
+        except ForbiddenOriginError as error:
+            problem = ForbiddenOriginError(self._redact(str(error)))
+        except (requests.RequestException, ValueError) as error:
+            problem = self._unsendable(request, error)
+        else:
+            assert isinstance(answer, Answer)
+            return answer
+        raise problem
+
+    def _unsendable(
+        self, request: requests.Request | requests.PreparedRequest, error: Exception
+    ) -> RefusedError:
+        return RefusedError(
+            self._redact(
+                f"{request.method} {request.url} cannot be sent: {error}. Check base_url, the headers and the"
+                " credentials, which may hold a line break or characters that HTTP forbids."
+            )
+        )
+
+    def _broken(self, error: requests.RequestException) -> _TryAgain:
+        cause = self._redact(" ".join(str(_root(error)).split()))[:_CAUSE]
+        if isinstance(error, requests.ConnectTimeout):
+            return _TryAgain("no connection in time", advice=_UNREACHED)
+        if isinstance(error, requests.Timeout):
+            return _TryAgain("no answer in time", advice=" Try smaller pages or windows.")
+        if isinstance(error, requests.ConnectionError):
+            return _TryAgain(f"the connection failed ({cause})", advice=_UNREACHED)
+        return _TryAgain(f"the body was cut or damaged ({cause})", advice=" Try smaller pages or windows.")
 
     def _check_json(self, answer: Answer) -> None:
         try:
@@ -219,97 +202,69 @@ class ApiSession(requests.Session):
         except (ValueError, RecursionError) as error:
             kind = answer.headers.get("Content-Type", "no content type")
             raise _TryAgain(
-                f"{answer.status_code} with a body that is not JSON ({kind}: {error})",
-                body=self._excerpt(answer),
+                f"{_status(answer)} with a body that is not JSON ({kind}; {self._redact(str(error))})",
+                advice=f" Check base_url and path.\n{answer.beginning()}",
             ) from None
 
-    def _pause(self, state: RetryCallState) -> float:
-        assert state.outcome is not None
-        failure = state.outcome.exception()
-        if isinstance(failure, _TryAgain) and failure.retry_after is not None:
-            return min(failure.retry_after, self._retry.max_wait.total_seconds())
-        pause = self._retry.backoff_factor * 2 ** (state.attempt_number - 1)
-        return pause * random.uniform(1, 1.25)  # noqa: S311 - spreads requests, hides nothing
-
-    def _announce(self, state: RetryCallState) -> None:
-        assert state.outcome is not None
-        assert state.next_action is not None
+    def _wait(self, failure: _TryAgain, tried: int) -> None:
+        pause = failure.retry_after
+        if pause is None:
+            pause = self._retry.backoff_factor * 2.0 ** min(tried - 1, 100)
+            pause *= random.uniform(1, 1.25)  # noqa: S311 - spreads requests, hides nothing
+        pause = min(pause, self._retry.max_wait.total_seconds())
         self._meter.add(retries=1)
         self._meter.wait(
-            f"{state.outcome.exception()}; trying again in {state.next_action.sleep:.1f} s"
-            f" ({state.attempt_number} of {self._retry.max_retries})"
+            f"{failure.outcome}; trying again in {pause:.1f} s ({tried} of {self._retry.max_retries})"
+        )
+        self._sleep(pause)
+        self._meter.wait(None)
+
+    def _given_up(
+        self, request: requests.PreparedRequest, failure: _TryAgain, outcomes: list[str], seconds: float
+    ) -> str:
+        times = f"{len(outcomes)} times" if len(outcomes) > 1 else "once"
+        return self._redact(
+            f"{self._describe(request)} failed: {failure.outcome}."
+            f" It was tried {times} in {seconds:.0f} s: {', '.join(outcomes)}.{failure.advice}"
         )
 
-    def _check_origin(self, url: str) -> None:
-        parts = urlsplit(url)
-        if (
-            origin(url) in self._origins
-            or {origin(url), parts.netloc.lower(), parts.hostname} & self._allowed
-        ):
-            return
-        raise ForbiddenOriginError(
-            self._redact(
-                f"The API leads to {_without_query(url)}, which is not of its own origin"
-                f" ({', '.join(sorted(self._origins))}); its credentials were not sent there."
-                f" If this is meant, add `{origin(url)}` to client.allowed_hosts."
+    def _refused(self, request: requests.PreparedRequest, answer: Answer) -> str:
+        led = ""
+        if answer.history:
+            led = (
+                f" A redirect led to {without_query(answer.url)}; to another origin credentials do not go"
+                " along, so write the new address in base_url."
             )
-        )
-
-    def _refusal(self, request: requests.PreparedRequest, answer: Answer) -> str:
-        hints = {
-            401: " Check the credentials.",
-            403: " Check what the credentials may read.",
-            404: " Check base_url and path.",
-        }
         return self._redact(
             f"{self._describe(request)} was refused: {_status(answer)}."
-            f"{hints.get(answer.status_code, '')}{self._excerpt(answer)}"
+            f"{_HINTS.get(answer.status_code, '')}{led}\n{answer.beginning()}"
         )
 
     def _describe(self, request: requests.PreparedRequest) -> str:
         return self._redact(f"{request.method} {request.url}")
 
-    def _excerpt(self, answer: requests.Response) -> str:
-        text = self._redact(answer.content[: 8 * _BODY_SHOWN].decode(answer.encoding or "utf-8", "replace"))
-        text = re.sub(r"\s+", " ", text).strip()
-        more = "…" if len(text) > _BODY_SHOWN else ""
-        return f"\nThe body began: {text[:_BODY_SHOWN]}{more}" if text else "\nThe body was empty."
+
+_UNREACHED = " Check base_url, and whether the API can be reached from here."
 
 
-def origin(url: str) -> str:
-    """Scheme, host and port of a URL (RFC 6454, section 4)."""
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme.lower())
-    return f"{parts.scheme.lower()}://{parts.hostname}:{port}"
-
-
-def error_document(document: Any) -> str:
-    """A short form of a document, for a message about it."""
-    text = json.dumps(document, ensure_ascii=False, default=str)
-    return text if len(text) <= _BODY_SHOWN else text[:_BODY_SHOWN] + "…"
-
-
-def _without_query(url: str) -> str:
-    return url.split("?", 1)[0]
+def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """The auth of requests that have none; without it, requests would take one from a ~/.netrc."""
+    return request
 
 
 def _status(answer: requests.Response) -> str:
     return f"{answer.status_code} {answer.reason or ''}".strip()
 
 
-def _connection_problem(error: requests.RequestException) -> str:
+def _root(error: BaseException) -> BaseException:
     """What went wrong on the wire, without the URL that requests puts into its messages."""
-    cause: BaseException = error
-    while (inner := cause.__cause__ or cause.__context__ or _reason(cause)) is not None:
-        cause = inner
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return f"the body ended early ({cause})"
-    return f"no connection ({cause})"
-
-
-def _reason(error: BaseException) -> BaseException | None:
-    reason = getattr(error, "reason", None) or (error.args[0] if error.args else None)
-    return reason if isinstance(reason, BaseException) else None
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        inner = getattr(cause, "reason", None) or (cause.args[0] if cause.args else None)
+        cause = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__
+    return seen[-1]
 
 
 def _retry_after(answer: requests.Response) -> float | None:
@@ -318,6 +273,7 @@ def _retry_after(answer: requests.Response) -> float | None:
     if re.fullmatch(r"\d+(\.\d+)?", value):
         return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        date = parsedate_to_datetime(value)
     except ValueError:
         return None
+    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time())

@@ -1,0 +1,68 @@
+"""Resources that are asked for once for each row of another one."""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import responses
+
+from analytics_dagster.spec import parse_text
+from analytics_dagster_tests.loading.helpers import Store, load_into
+
+FILE = """\
+name: sandbox
+client: {base_url: "https://api.example.com"}
+resource_defaults:
+  primary_key: id
+  write_disposition: merge
+  endpoint: {data_selector: data, paginator: {type: offset, limit: 2}}
+resources:
+- name: teams
+  endpoint: {path: teams}
+- name: members
+  endpoint: {path: "teams/{resources.teams.id}/members"}
+  include_from_parent: [id]
+  parallelized: PARALLEL
+- name: badges
+  endpoint: {path: "members/{resources.members.id}/badges"}
+"""
+TEAMS = [{"id": team} for team in range(5)]
+MEMBERS = {team: [{"id": 10 * team + member} for member in range(team)] for team in range(5)}
+
+
+def answer(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
+    url = urlsplit(request.url or "")
+    match url.path.strip("/").split("/"):
+        case ["teams"]:
+            rows = TEAMS
+        case ["teams", team, "members"]:
+            rows = MEMBERS[int(team)]
+        case ["members", member, "badges"]:
+            rows = [{"id": f"{member}-{badge}"} for badge in range(3)]
+        case _:
+            return 404, {}, "{}"
+    offset = int(dict(pair.split("=") for pair in url.query.split("&"))["offset"])
+    return 200, {}, json.dumps({"data": rows[offset : offset + 2]})
+
+
+@pytest.mark.parametrize("parallel", ["true", "false"])
+def test_all_children_of_all_parents_arrive(duckdb_store: Store, parallel: str) -> None:
+    file = parse_text(FILE.replace("PARALLEL", parallel), "apis/sandbox.yaml")
+    with responses.RequestsMock() as api:
+        api.add_callback(
+            "GET",
+            re.compile("https://api.example.com/.*"),
+            answer,
+            content_type="application/json",
+        )
+        assert load_into(duckdb_store, file, "members").rows == 10
+        assert load_into(duckdb_store, file, "badges").rows == 30
+    members = duckdb_store.fetch("SELECT id, _teams_id FROM {}.members ORDER BY id")
+    assert members == sorted((row["id"], team) for team, rows in MEMBERS.items() for row in rows)
+    assert len(duckdb_store.ids("badges")) == 30
+    # Only what was asked for is loaded: a parent is read for its children, and no more.
+    assert duckdb_store.fetch("SELECT 1 FROM information_schema.tables WHERE table_name = 'teams'") == []

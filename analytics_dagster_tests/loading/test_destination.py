@@ -1,0 +1,150 @@
+"""A DuckDB file that several programs want, that is none, or that cannot be opened."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from analytics_dagster.loading import duckdb_file
+from analytics_dagster.loading.destination import Destination
+from analytics_dagster.loading.load import load
+from analytics_dagster.reading.errors import DestinationError
+from analytics_dagster.sandbox import RunningSandbox, SandboxSettings, running_sandbox
+from analytics_dagster_tests.loading.helpers import (
+    LOADING,
+    Store,
+    hold,
+    load_into,
+    run_python,
+    sandbox_file,
+    sandbox_text,
+    versions,
+)
+
+USERS = "- {name: users, endpoint: {path: /v1/users}, write_disposition: replace}"
+BOTH = """
+    - name: orders
+      endpoint: {path: /v1/orders, incremental: {cursor_path: updated_at, initial_value: 2024-01-01}}
+      primary_key: id
+      write_disposition: merge
+    - name: users
+      endpoint: {path: /v1/users}
+      write_disposition: replace
+"""
+
+
+def test_a_load_waits_for_a_program_that_only_reads_and_then_says_which_it_is(
+    sandbox: RunningSandbox,
+    duckdb_store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(duckdb_file, "PATIENCE", 1.0)
+    file = sandbox_file(sandbox.url, USERS)
+    load_into(duckdb_store, file, "users")
+    holder = hold(str(duckdb_store.destination.credentials))
+    with pytest.raises(DestinationError) as failure:
+        load_into(duckdb_store, file, "users")
+    holder.communicate("\n")
+    assert str(duckdb_store.destination.credentials) in str(failure.value)
+    assert f"PID {holder.pid}" in str(failure.value)
+    assert "Close that program" in str(failure.value)
+    assert not failure.value.permanent
+    assert [record.levelname for record in caplog.records if "waiting up to 1 s" in record.message]
+
+
+def test_a_load_goes_on_when_the_program_lets_go(sandbox: RunningSandbox, duckdb_store: Store) -> None:
+    file = sandbox_file(sandbox.url, USERS)
+    load_into(duckdb_store, file, "users")
+    holder = hold(str(duckdb_store.destination.credentials))
+    threading.Timer(0.7, lambda: holder.communicate("\n")).start()
+    assert load_into(duckdb_store, file, "users").rows == 40
+
+
+def test_loads_of_several_processes_take_turns_and_are_exact(own_place: Path, duckdb_store: Store) -> None:
+    file = own_place / "sandbox.yaml"
+    with running_sandbox(SandboxSettings(users=300, orders=300, latency=0.05)) as sandbox:
+        file.write_text(sandbox_text(sandbox.url, BOTH))
+        loads = [
+            run_python(
+                LOADING + f"    print(run('{resource}').rows)",
+                str(file),
+                str(duckdb_store.destination.credentials),
+            )
+            for resource in ("orders", "orders", "users")
+        ]
+        assert [load.communicate(timeout=120) for load in loads] == [("300\n", "")] * 3
+        orders = list(sandbox.data.truth("orders"))
+        assert duckdb_store.versions("orders") == versions(orders)
+        assert duckdb_store.versions("users") == versions(sandbox.data.truth("users"))
+    items = duckdb_store.fetch("SELECT count(*) FROM {}.orders__items")
+    assert items == [(sum(len(row["items"]) for row in orders),)]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("notes.txt", "notes.txt cannot be opened: .*not a valid DuckDB"),
+        ("nowhere/rows.duckdb", "nowhere/rows.duckdb cannot be opened: .*Check that its folder exists"),
+        ("notes.txt/rows.duckdb", "cannot be opened: .*Check that its folder exists"),
+        (".", "cannot be opened"),
+        (":memory:", "DuckDB needs a file"),
+        ("md:warehouse?motherduck_token=very-secret", "ANALYTICS_DESTINATION=motherduck"),
+    ],
+)
+def test_what_cannot_be_opened_fails_at_once(
+    sandbox: RunningSandbox, own_place: Path, path: str, message: str
+) -> None:
+    (own_place / "cwd" / "notes.txt").write_text("not a database, but long enough to be one. " * 1000)
+    began = time.monotonic()
+    with pytest.raises(DestinationError, match=message) as failure:
+        load(sandbox_file(sandbox.url, USERS), "users", destination=Destination("duckdb", path))
+    assert time.monotonic() - began < 10
+    assert "very-secret" not in str(failure.value)
+    assert str(failure.value).startswith("sandbox.yaml: resource `users`: ")
+    assert sandbox.requests.list("/v1") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        ("here.duckdb", "cwd/here.duckdb"),
+        ("../up.duckdb", "up.duckdb"),
+        ("duckdb:///here.duckdb", "cwd/here.duckdb"),
+        ("~/home.duckdb", "home/home.duckdb"),
+        ("duckdb:///{}/cwd/absolute.duckdb", "cwd/absolute.duckdb"),
+        ("{}/cwd/absolute.duckdb", "cwd/absolute.duckdb"),
+        (None, "cwd/analytics.duckdb"),
+    ],
+)
+def test_the_file_is_where_the_settings_say(
+    own_place: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, file: str
+) -> None:
+    if given:
+        monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", given.format(own_place))
+    assert Destination.from_environment().duckdb_path().resolve() == own_place / file
+
+
+def test_a_destination_that_dlt_does_not_have_is_named(
+    sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANALYTICS_DESTINATION", "postgress")
+    with pytest.raises(DestinationError, match=r"`postgress`.*ANALYTICS_DESTINATION"):
+        load(sandbox_file(sandbox.url, USERS), "users")
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password(sandbox: RunningSandbox) -> None:
+    nobody = Destination("postgres", "postgresql://me:very-secret@127.0.0.1:1/none")
+    with pytest.raises(DestinationError, match="cannot be opened") as failure:
+        load(sandbox_file(sandbox.url, USERS), "users", destination=nobody)
+    assert "very-secret" not in str(failure.value)
+
+
+def test_a_malformed_connection_string_is_not_shown(sandbox: RunningSandbox) -> None:
+    malformed = Destination("postgres", "postgresql:me:very-secret@127.0.0.1/none")
+    with pytest.raises(DestinationError) as failure:
+        load(sandbox_file(sandbox.url, USERS), "users", destination=malformed)
+    assert "very-secret" not in str(failure.value)
