@@ -223,9 +223,10 @@ class ApiSession(requests.Session):
         self, request: requests.PreparedRequest, failure: _TryAgain, outcomes: list[str], seconds: float
     ) -> str:
         times = f"{len(outcomes)} times" if len(outcomes) > 1 else "once"
+        seen = f": {', then '.join(outcomes)}" if len(set(outcomes)) > 1 else ""
         return self._redact(
             f"{self._describe(request)} failed: {failure.outcome}."
-            f" It was tried {times} in {seconds:.0f} s: {', '.join(outcomes)}.{failure.advice}"
+            f" It was tried {times} in {seconds:.0f} s{seen}.{failure.advice}"
         )
 
     def _refused(self, request: requests.PreparedRequest, answer: Answer) -> str:

@@ -56,6 +56,17 @@ def test_no_interval_holds_more_than_the_limit(
     assert all(later - earlier >= 0.2 for earlier, later in zip(seen, seen[limit:], strict=False))
 
 
+def test_requests_far_apart_count_just_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analytics_dagster.reading.budget._SECONDS", {"second": 0.2})
+    budget = Budget(Limits(requests=2, per="second"), quiet)
+    seen: list[float] = []
+    for pause in (0, 0.12, 0, 0):
+        time.sleep(pause)
+        with budget.request():
+            seen.append(time.monotonic())
+    assert all(later - earlier >= 0.2 for earlier, later in zip(seen, seen[2:], strict=False))
+
+
 def test_without_a_limit_only_the_concurrency_binds() -> None:
     budget = Budget(Limits(concurrency=2), quiet)
     began = time.monotonic()

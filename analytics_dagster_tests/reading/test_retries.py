@@ -201,8 +201,8 @@ def test_giving_up_says_what_was_tried() -> None:
         f"POST {URL}?api_key=*** failed: 503 Service Unavailable. It was tried 4 times in 0 s: "
     )
     assert first.endswith(
-        "429 Too Many Requests, the connection failed (Connection refused), no answer in time,"
-        " 503 Service Unavailable."
+        "429 Too Many Requests, then the connection failed (Connection refused), then no answer in time,"
+        " then 503 Service Unavailable."
     )
     assert second.startswith("The body began: busy <b>***</b>yyy")
     assert len(second) < 550
