@@ -35,7 +35,7 @@ def staging_dropped(pipeline: Pipeline) -> Generator[None]:
         yield
     except BaseException:
         if pipeline.list_normalized_load_packages():  # else nothing was staged yet
-            if True:
+            with without_waiting():
                 _tidy(pipeline)
         raise
     _tidy(pipeline)
