@@ -69,8 +69,8 @@ def test_check_asks_for_one_page_and_says_what_works(cli: Cli, sandbox: RunningS
         ({"key": "a-wrong-key"}, "", "401 Unauthorized"),
         ({"selector": "dta"}, "answers, credentials accepted", "✗ data_selector `dta` matches nothing"),
         ({"primary_key": "uid"}, "✓ cursor", "✗ primary key `uid` is missing or null in 10 of 10 rows"),
-        ({"cursor": "made_at"}, "✓ primary key", "✗ Resource `things`: the cursor `made_at` is not in a row"),
-        ({"cursor": "name"}, "✓ primary key", "the cursor `name` of a row cannot be read"),
+        ({"cursor": "made_at"}, "✓ primary key", "✗ The cursor `made_at` is not in a row"),
+        ({"cursor": "name"}, "✓ primary key", "The cursor `name` of a row cannot be read"),
     ],
 )
 def test_check_says_what_does_not_work_and_what_still_does(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,11 @@ mutation ($params: LaunchBackfillParams!) {
   }
 }
 """
-RUNS = "query ($filter: RunsFilter) { runsOrError(filter: $filter) { ... on Runs { results { runId status } } } }"
+RUNS = """
+query ($filter: RunsFilter) {
+  runsOrError(filter: $filter) { ... on Runs { results { runId status } } }
+}
+"""
 TERMINATE = "mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"
 EVENTS = {"path": ["sandbox", "events"]}
 
@@ -89,6 +94,7 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+@contextmanager
 def dagster_dev(directory: Path, **variables: str) -> Generator[Ui]:
     home = directory / "home"
     home.mkdir()
@@ -127,7 +133,8 @@ def dagster_dev(directory: Path, **variables: str) -> Generator[Ui]:
 
 @pytest.fixture
 def ui(tmp_path: Path) -> Generator[Ui]:
-    yield from dagster_dev(tmp_path)
+    with dagster_dev(tmp_path) as running:
+        yield running
 
 
 def events() -> list[tuple[Any, ...]]:
@@ -157,7 +164,7 @@ def test_cancelling_in_the_ui_leaves_the_destination_whole(tmp_path: Path) -> No
     with running_sandbox(settings) as sandbox:
         variables = {"SANDBOX_URL": sandbox.url, "SANDBOX_API_KEY": settings.api_key}
         variables |= {"SANDBOX_CLIENT_ID": "unused", "SANDBOX_CLIENT_SECRET": "unused"}
-        for ui in dagster_dev(tmp_path, **variables):
+        with dagster_dev(tmp_path, **variables) as ui:
             day = ui.launch("sandbox_day", [EVENTS], **{"dagster/partition": "2024-01-05"})
             wait(lambda: ui.statuses(runIds=[day]) == ["SUCCESS"])
             before = events()

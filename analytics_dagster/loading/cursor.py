@@ -73,7 +73,6 @@ class ReadCursor(_PageStep):
         super().__init__(self._rows)
         incremental = resource.endpoint.incremental
         assert incremental is not None
-        self._resource = resource
         self._path = incremental.cursor_path
         self._bounds = Bounds(incremental)
         self._column = cast("str", cursor_column(resource))
@@ -103,7 +102,7 @@ class ReadCursor(_PageStep):
     def _value(self, row: Any) -> Any:
         if not isinstance(row, dict):
             raise CursorError(
-                f"Resource `{self._resource.name}`: a row is {row!r:.80}, which has no fields, so no cursor"
+                f"A row is {row!r:.80}, which has no fields, so no cursor"
                 f" `{self._path}`. Check data_selector."
             )
         fields = cast("dict[str, Any]", row)
@@ -116,7 +115,7 @@ class ReadCursor(_PageStep):
             return self._bounds.parse(value)
         except (ValueError, OverflowError) as error:
             raise CursorError(
-                f"Resource `{self._resource.name}`: the cursor `{self._path}` of a row cannot be read:"
+                f"The cursor `{self._path}` of a row cannot be read:"
                 f" {error}. Check cursor_path and format in endpoint.incremental."
             ) from None
 
@@ -124,7 +123,7 @@ class ReadCursor(_PageStep):
         keys = ", ".join(list(row)[:20])
         what = "is null in a row" if self._path in row else "is not in a row"
         return (
-            f"Resource `{self._resource.name}`: the cursor `{self._path}` {what}. Its fields are: {keys}."
+            f"The cursor `{self._path}` {what}. Its fields are: {keys}."
             " Correct cursor_path in endpoint.incremental, or write `on_cursor_value_missing: include` or"
             " `exclude` there."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from dlt.common.destination import Destination as DltDestination
 from dlt.common.destination.exceptions import UnknownDestinationModule
 
-from analytics_dagster.loading.duckdb_file import duckdb_file
+from analytics_dagster.loading.duckdb_file import duckdb_file, no_empty_file
 from analytics_dagster.loading.resolve import lookup
 from analytics_dagster.reading.errors import DestinationError
 
@@ -55,6 +56,10 @@ class Destination:
             )
         return Path(text).expanduser().absolute()
 
+    def no_empty_file(self) -> AbstractContextManager[None]:
+        """Inside, a failure takes away the DuckDB file that it made, if there is nothing in it."""
+        return no_empty_file(self.duckdb_path()) if self.type == "duckdb" else nullcontext()
+
     def open(self, staging: str) -> DltDestination[Any, Any]:
         """dlt's destination for one load.
 
@@ -70,7 +75,13 @@ class Destination:
             "replace_strategy": "insert-from-staging",
         }
         if self.type == "duckdb":
-            return duckdb_file(credentials=str(self.duckdb_path()), destination_name="duckdb", **options)
+            path = self.duckdb_path()
+            if not path.parent.is_dir():  # it would be made, but it may be a slip of the pen
+                raise DestinationError(
+                    f"The DuckDB file {path} cannot be opened: {path.parent} is no folder. Make it, or"
+                    " correct DESTINATION__DUCKDB__CREDENTIALS."
+                )
+            return duckdb_file(credentials=str(path), destination_name="duckdb", **options)
         credentials = {"credentials": self.credentials} if self.credentials else {}
         try:
             found = DltDestination.from_reference(self.type, **credentials, **options)

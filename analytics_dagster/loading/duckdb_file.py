@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
@@ -39,6 +39,36 @@ def without_waiting() -> Generator[None]:
         _hurried.reset(token)
 
 
+@contextmanager
+def no_empty_file(path: Path) -> Generator[None]:
+    """Inside, a failure takes the file away again that dlt made to look for its state, if it is still empty.
+
+    Args:
+        path: The DuckDB file; one that was there before stays.
+    """
+    new = not path.exists()
+    try:
+        yield
+    except BaseException:
+        if new:
+            with suppress(Timeout, OSError, duckdb.Error):  # others use it already
+                _remove_if_empty(path)
+        raise
+
+
+def _remove_if_empty(path: Path) -> None:
+    with _turn(path).acquire(timeout=0):
+        with duckdb.connect(str(path), read_only=True) as connection:
+            tables = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone()
+        if tables == (0,):
+            path.unlink()
+            Path(_turn(path).lock_file).unlink(missing_ok=True)
+
+
+def _turn(path: Path) -> FileLock:
+    return FileLock(f"{path}.lock", is_singleton=True, thread_local=False)
+
+
 class _TakingTurns(DuckDbConnectionPool):
     """Opens the file when no other load has it, and waits a while for other programs.
 
@@ -50,7 +80,7 @@ class _TakingTurns(DuckDbConnectionPool):
     def __init__(self, credentials: DuckDbCredentials) -> None:
         super().__init__(credentials)
         self._path = Path(str(credentials.database))
-        self._turn = FileLock(f"{self._path}.lock", is_singleton=True, thread_local=False)
+        self._turn = _turn(self._path)
 
     def borrow_conn(self, *args: Any, **kwargs: Any) -> duckdb.DuckDBPyConnection:
         with self._conn_lock:
@@ -72,7 +102,6 @@ class _TakingTurns(DuckDbConnectionPool):
 
     def _take_turn(self) -> None:
         try:
-            self._path.parent.stat()  # the lock would make the folder, which may be a slip of the pen
             self._turn.acquire(timeout=1)
         except Timeout:
             if _hurried.get():

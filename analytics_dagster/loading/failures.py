@@ -92,8 +92,10 @@ def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:
             )
         if isinstance(cause, _CONTRACT) or _MISFITS & kinds:
             return ContractError(redact(f"{where}: the rows do not fit the table: {cause}{_remedy(cause)}"))
+    # None of the errors that we know of: whoever looks into it needs the place, too.
     root = chain[-1]
-    return LoadError(redact(f"{where}: {type(root).__name__}: {root}"))
+    place = "".join(traceback.format_tb(root.__traceback__, limit=-3))
+    return LoadError(redact(f"{where}: {type(root).__name__}: {root}\n{place}"))
 
 
 def _remedy(cause: BaseException) -> str:

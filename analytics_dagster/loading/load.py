@@ -133,7 +133,7 @@ def prepare_load(
         source.resources[resource_name].apply_hints(write_disposition=hint)
         # Parquet is many times faster than dlt's default for DuckDB; elsewhere it needs further packages.
         options: dict[str, Any] = {"loader_file_format": "parquet"} if destination.type == "duckdb" else {}
-        with staging_dropped(pipeline):
+        with destination.no_empty_file(), staging_dropped(pipeline):
             yield PreparedLoad(source, pipeline, options, meter, counted, resource)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from dlt.extract import DltSource
+from dlt.sources.helpers.rest_client.detector import single_entity_path
 from dlt.sources.rest_api import rest_api_source
 from dlt.sources.rest_api.typing import RESTAPIConfig
 
@@ -152,7 +153,10 @@ def _endpoint(
         headers=endpoint.headers or None,
         auth=auth(endpoint.auth),
         data_selector=endpoint.data_selector,
-        paginator=build_paginator(paginator, endpoint.data_selector, meter) if paginator else None,
+        # One row by its id has no pages, which dlt knows by the path.
+        paginator=build_paginator(paginator, endpoint.data_selector, meter)
+        if paginator or not single_entity_path(endpoint.path)
+        else None,
         response_actions=[action.model_dump(exclude_none=True) for action in endpoint.response_actions]
         or None,
         incremental=_incremental(incremental, cursor_column(resource) or "", window) if incremental else None,

@@ -53,7 +53,7 @@ class Retry(Model):
     max_wait: Duration = Field(
         default=timedelta(minutes=10),
         json_schema_extra={"default": "10m"},
-        description="The longest wait that a Retry-After may ask for.",
+        description="The longest wait between two tries, also if a Retry-After asks for more.",
     )
 
 

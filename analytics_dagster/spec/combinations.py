@@ -94,6 +94,12 @@ def windows(resource: Resource) -> Iterator[Mistake]:
     for key, remedy in remedies.items():
         if getattr(cursor, key) != usual.get(key):
             yield Mistake((*_CURSOR, key), f"with partitions, {remedy}")
+    if cursor.on_cursor_value_missing == "include" and resource.rerun_mode == "replace_window":
+        yield Mistake(
+            (*_CURSOR, "on_cursor_value_missing"),
+            "a row without a cursor is in no window, so each run would add it again; write raise or exclude, "
+            "or on_rerun: merge with a primary_key",
+        )
     if not sends_bound(endpoint):
         yield Mistake(
             _CURSOR,

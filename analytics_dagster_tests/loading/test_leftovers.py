@@ -71,8 +71,7 @@ def test_after_a_failure_of_the_api(own_place: Path, sandbox: RunningSandbox, du
     sandbox.faults.add(Fault(kind="status", status=404, skip=1))
     with pytest.raises(LoadError, match="404"):
         load_into(duckdb_store, sandbox_file(sandbox.url, ORDERS), "orders")
-    assert set(left(own_place)) <= {"rows.duckdb", "rows.duckdb.lock"}
-    assert duckdb_store.fetch("SELECT 1 FROM information_schema.tables WHERE table_schema = 'sandbox'") == []
+    assert left(own_place) == []
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), ValueError("broken")], ids=["Ctrl-C", "error"])

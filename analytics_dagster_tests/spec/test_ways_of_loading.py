@@ -78,6 +78,11 @@ WINDOWS = "partitions: {every: day, start: 2024-01-01}\n" + CURSOR
         (BARE.format("merge") + WINDOWS + "on_rerun: merge", 9, ("primary_key", "replace_window")),
         (BARE.format("append") + CURSOR + "on_rerun: merge", 8, ("add partitions", "leave on_rerun out")),
         (BARE.format("append") + WINDOWS.removesuffix(CURSOR), 7, ("endpoint.incremental",)),
+        (
+            BARE.format("append") + WINDOWS.replace("s}}", "s, on_cursor_value_missing: include}}"),
+            8,
+            ("raise or exclude", "on_rerun: merge"),
+        ),
     ],
 )
 def test_a_forbidden_cell_names_its_remedy(text: str, line: int, remedies: tuple[str, ...]) -> None:
