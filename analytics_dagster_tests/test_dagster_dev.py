@@ -18,7 +18,7 @@ import duckdb
 import pytest
 import requests
 
-from analytics_dagster.sandbox import SandboxSettings, running_sandbox
+from analytics_dagster.sandbox import Fault, SandboxSettings, running_sandbox
 
 ROOT = Path(__file__).parent.parent
 
@@ -160,7 +160,7 @@ def test_one_partition_a_range_and_everything_from_the_ui(ui: Ui) -> None:
 
 
 def test_cancelling_in_the_ui_leaves_the_destination_whole(tmp_path: Path) -> None:
-    settings = SandboxSettings(latency=0.2)
+    settings = SandboxSettings(latency=0.2, api_key="a-key/with+signs")
     with running_sandbox(settings) as sandbox:
         variables = {"SANDBOX_URL": sandbox.url, "SANDBOX_API_KEY": settings.api_key}
         variables |= {"SANDBOX_CLIENT_ID": "unused", "SANDBOX_CLIENT_SECRET": "unused"}
@@ -186,3 +186,8 @@ def test_cancelling_in_the_ui_leaves_the_destination_whole(tmp_path: Path) -> No
             wait(lambda: ui.statuses(runIds=[again]) == ["SUCCESS"])
             truth = list(sandbox.data.truth("events", created_after="2024-01-05T00:00:00Z"))
             assert events() == [(len(truth), len(truth))]
+            sandbox.faults.add(Fault(kind="status", status=401, match="/v1/events"))
+            broken = ui.launch("sandbox_day", [EVENTS], **{"dagster/partition": "2024-01-05"})
+            wait(lambda: ui.statuses(runIds=[broken]) == ["FAILURE"])
+    leaks = [path for path in tmp_path.rglob("*") if path.is_file() and b"a-key" in path.read_bytes()]
+    assert not leaks  # the key is in no log, no event, no state and no row
