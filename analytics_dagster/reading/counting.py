@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from dlt.common import jsonpath
@@ -45,12 +46,13 @@ class _Counting(dlt_paginators.RangePaginator):
             self._has_next_page = False
         self._check(response, page)
 
+    @abstractmethod
     def _reaches(self, total: int, page: int) -> bool:
-        raise NotImplementedError
+        """Whether nothing follows a page, by its length and the total."""
 
+    @abstractmethod
     def _shortfall(self, total: int) -> str | None:
         """What the API states and what came instead; None if all came."""
-        raise NotImplementedError
 
     def _read_total(self, response: Response) -> int | None:
         values = jsonpath.find_values(self._stated_at, response.json()) if self._stated_at else []
