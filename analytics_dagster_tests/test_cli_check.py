@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import responses
 
 from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster_tests.cli_runner import Cli, fresh_cli, write_api
@@ -110,6 +112,63 @@ resources:
     assert "10 rows on the first page, asked for the first row of `users`" in done.out
     assert done.code == 0
     assert len(sandbox.requests.list("/v1/sessions")) == 1
+
+
+def test_check_misses_no_total_where_the_api_says_whether_more_comes(cli: Cli) -> None:
+    write_api("""\
+client: {base_url: "https://api.example.com"}
+resources:
+  - name: things
+    write_disposition: replace
+    endpoint: {data_selector: data, paginator: {type: page_number, has_more_path: more}}
+""")
+    with responses.RequestsMock() as api:
+        api.get("https://api.example.com/things", json={"data": [{"id": 1}], "more": True})
+        done = cli("check", "acme")
+    assert done.code == 0
+    assert "total" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("paginator", "answer", "warning"),
+    [
+        ("auto", {"total": 240}, "– the answer names no next page"),
+        ("auto", {"next": "https://api.example.com/things?page=2"}, ""),
+        ("single_page", {"next": "https://api.example.com/things?page=2"}, ""),
+        (
+            "{type: json_link, next_url_path: nxt}",
+            {"next": "/things?page=2"},
+            "– the answer names no next page",
+        ),
+        ("{type: json_link, next_url_path: next}", {"next": "/things?page=2"}, ""),
+        (
+            "{type: cursor, cursor_path: more, cursor_param: c}",
+            {"next": "x"},
+            "– the answer names no next page",
+        ),
+    ],
+)
+def test_check_says_where_pages_may_be_missed(cli: Cli, paginator: str, answer: Any, warning: str) -> None:
+    write_api(f"""\
+client: {{base_url: "https://api.example.com", paginator: {paginator}}}
+resources: [{{name: things, write_disposition: replace}}]
+""")
+    with responses.RequestsMock() as api:
+        api.get("https://api.example.com/things", json={"data": [{"id": 1}, {"id": 2}]} | answer)
+        done = cli("check", "acme")
+    assert done.code == 0
+    assert (warning or "✓") in done.out
+    assert bool(warning) == ("next page" in done.out)
+
+
+def test_check_says_that_no_paginator_is_given(cli: Cli) -> None:
+    write_api("""\
+client: {base_url: "https://api.example.com"}
+resources: [{name: things, write_disposition: replace}]
+""")
+    with responses.RequestsMock() as api:
+        api.get("https://api.example.com/things", json=[{"id": 1}, {"id": 2}])
+        assert "– no paginator is given, and the answer names no next page" in cli("check", "acme").out
 
 
 def test_preview_shows_rows_columns_and_types(cli: Cli, sandbox: RunningSandbox) -> None:

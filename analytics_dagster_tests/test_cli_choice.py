@@ -73,5 +73,14 @@ def test_the_last_windows_are_those_that_are_over_and_not_before_the_start() -> 
 def test_a_partition_is_named_by_the_key_that_dagster_shows() -> None:
     hour = window_of_key(berlin("hour"), "2024-03-30-05:00", NOW)
     assert str(hour) == "2024-03-30T05:00:00+01:00/2024-03-30T06:00:00+01:00"
+    again = window_of_key(berlin("hour", date(2023, 10, 1)), "2023-10-29-02:00+0100", NOW)
+    assert str(again) == "2023-10-29T02:00:00+01:00/2023-10-29T03:00:00+01:00"
     with pytest.raises(CommandError, match="is not over yet"):
         window_of_key(berlin("month"), "2024-04-01", NOW)
+
+
+def test_each_of_two_hours_of_the_same_name_can_be_told() -> None:
+    hours = windows_from_to(
+        berlin("hour", date(2023, 10, 1)), "2023-10-29T02:00+02:00", "2023-10-29T02:00+01:00", NOW
+    )
+    assert texts(hours) == ["2023-10-29T02:00:00+02:00/2023-10-29T02:00:00+01:00"]

@@ -102,6 +102,7 @@ def test_without_a_range_the_last_windows_are_loaded_and_the_rest_as_it_is(
     done = cli("load", "acme")
     assert done.code == 0
     assert "DAGSTER_HOME is not set: these runs are not recorded." in done.err
+    assert "acme/users: reading\n" in done.err
     assert line_of(done.out, "acme/events")[0] == "3"  # the last one, and 2 to look back
     today = datetime.now(UTC).date()
     asked = api.requests.list("/v1/events")

@@ -28,6 +28,7 @@ from analytics_dagster.sample import is_sample, sandbox_variables
 from analytics_dagster.spec import Resource, SimplePaginator, Window
 
 _WHERE = "the first page"  # begins messages, under a heading that says more
+_ASKING = {"single_page", "offset", "page_number"}  # do not wait to be told of a next page
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}
 
 
@@ -95,6 +96,7 @@ def check_resource(resolved: ResolvedApi, resource: Resource) -> list[Finding]:
 class _Page:
     """The first page as it came, before anything is done to its rows."""
 
+    is_last: bool = False
     rows: list[Any] = field(default_factory=list[Any])
     answers: list[requests.Response] = field(default_factory=list[requests.Response])
 
@@ -117,6 +119,7 @@ class _OnePage(BasePaginator):
         self._page.answers.append(response)
         self._page.rows += [dict(cast("Any", row)) if isinstance(row, dict) else row for row in data or ()]
         self._pages.update_state(response, data)
+        self._page.is_last = not self._pages.has_next_page
         self._has_next_page = False
 
     def update_request(self, request: requests.Request) -> None:
@@ -179,7 +182,7 @@ def _findings(
     if problem:
         found.append(Finding(False, str(problem).removeprefix(f"{_WHERE}: ")))
     if isinstance(problem, CursorError) or problem is None:
-        found += _total_findings(resolved, resource, page)
+        found += _paging_findings(resolved, resource, page)
     return found
 
 
@@ -203,12 +206,17 @@ def _key_findings(resource: Resource, rows: Sequence[Any]) -> list[Finding]:
     return found
 
 
-def _total_findings(resolved: ResolvedApi, resource: Resource, page: _Page) -> list[Finding]:
+def _paging_findings(resolved: ResolvedApi, resource: Resource, page: _Page) -> list[Finding]:
     paginator = resource.endpoint.paginator or resolved.api.client.paginator
+    if page.is_last and len(page.rows) > 1 and not (paginator and paginator.type in _ASKING):
+        without = "" if paginator else "no paginator is given, and "
+        return [Finding(None, f"{without}the answer names no next page: this one would be all")]
     path = getattr(paginator, "total_path", None)
     if not path:
         return []
     totals = jsonpath.find_values(path, page.answers[0].json())
     if totals and totals[0] is not None:
         return [Finding(True, f"total `{path}` is {totals[0]}")]
+    if getattr(paginator, "has_more_path", None):  # says itself which page is the last
+        return []
     return [Finding(None, f"no total at `{path}`: the first empty page will be the end")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from analytics_dagster.commands.terminal import CommandError
 from analytics_dagster.spec import (
@@ -147,7 +147,8 @@ def window_of_key(partitions: Partitions, key: str, now: datetime) -> Window:
 
 def _edge(partitions: Partitions, option: str, text: str) -> datetime:
     try:
-        instant = in_timezone(parse_time(text), partitions.timezone)
+        # In UTC, as a time in an hour that comes twice equals no time of another zone (PEP 495).
+        instant = in_timezone(parse_time(text), partitions.timezone).astimezone(UTC)
     except ValueError as error:
         raise CommandError(f"{option}: {error}") from None
     window = window_containing(partitions, instant)

@@ -58,10 +58,10 @@ class LoadProgress:
         """Take note of a change of the counts of a step."""
         meters = self.meters.setdefault(key, [])
         name = key.to_user_string()
-        step_text = range_text(self._partitions, step) if self._partitions else "all"
+        step_text = range_text(self._partitions, step) if self._partitions else ""
         if not meters or meters[-1] is not meter:
             meters.append(meter)
-            self._say(f"{name}: reading {step_text}")
+            self._say(f"{name}: reading {step_text}".rstrip())
         if meter.waiting != self._waiting:
             self._waiting = meter.waiting
             if meter.waiting:
@@ -72,7 +72,7 @@ class LoadProgress:
         self._bars.update(
             self._tasks[key],
             completed=self._places[step[0]] if step else 0,
-            text=f"{step_text}  {rows:,} rows, {pages:,} pages  {meter.waiting or ''}",
+            text=f"{step_text}  {rows:,} rows, {pages:,} pages  {meter.waiting or ''}".strip(),
         )
 
     def _say(self, text: str) -> None:

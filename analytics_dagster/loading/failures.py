@@ -7,7 +7,12 @@ import traceback
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
-from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.configuration.exceptions import (
+    ConfigFieldMissingException,
+    ConfigurationException,
+    FieldLookupTraces,
+    LookupTraces,
+)
 from dlt.common.schema.exceptions import (
     CannotCoerceColumnException,
     CannotCoerceNullException,
@@ -16,7 +21,12 @@ from dlt.common.schema.exceptions import (
 )
 from dlt.destinations.exceptions import DestinationConnectionError
 
-from analytics_dagster.reading.errors import ContractError, DestinationError, LoadError
+from analytics_dagster.reading.errors import (
+    ContractError,
+    DestinationError,
+    LoadError,
+    MissingSecretError,
+)
 from analytics_dagster.reading.redaction import Redactor
 
 _log = logging.getLogger(__name__)
@@ -82,6 +92,14 @@ def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:
         if isinstance(cause, LoadError):
             return type(cause)(redact(f"{where}: {cause}"))
     for cause in chain:
+        if isinstance(cause, ConfigFieldMissingException):
+            names = ", ".join(dict.fromkeys(_missing(cause.traces)))
+            return MissingSecretError(
+                redact(
+                    f"{where}: the destination's settings lack {names}. Set DESTINATION__<TYPE>__CREDENTIALS"
+                    " to a whole connection string, such as postgresql://user:password@host:5432/database."
+                )
+            )
         kinds = {kind.__name__ for kind in type(cause).__mro__}
         if isinstance(cause, _NO_DESTINATION) or "OperationalError" in kinds:
             return DestinationError(
@@ -96,6 +114,16 @@ def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:
     root = chain[-1]
     place = "".join(traceback.format_tb(root.__traceback__, limit=-3))
     return LoadError(redact(f"{where}: {type(root).__name__}: {root}\n{place}"))
+
+
+def _missing(traces: FieldLookupTraces) -> Iterator[str]:
+    """The settings that dlt did not find; what it says itself lists each place where it looked."""
+    for name, tried in traces.items():
+        nested = [one.traces for one in tried if isinstance(one, LookupTraces)]
+        for inner in nested:
+            yield from _missing(inner)
+        if not nested:
+            yield name
 
 
 def _remedy(cause: BaseException) -> str:

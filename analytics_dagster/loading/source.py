@@ -12,6 +12,7 @@ from dlt.sources.rest_api import rest_api_source
 from dlt.sources.rest_api.typing import RESTAPIConfig
 
 from analytics_dagster.loading.cursor import CountRows, ReadCursor, cursor_column, is_number_cursor
+from analytics_dagster.loading.parents import from_the_first
 from analytics_dagster.loading.resolve import ResolvedApi
 from analytics_dagster.reading.auth import ClientCredentials
 from analytics_dagster.reading.bounds import Bounds
@@ -141,9 +142,9 @@ def _endpoint(
     *,
     filtered: bool,
 ) -> dict[str, Any]:
-    endpoint = resource.endpoint
+    endpoint = resource.endpoint if filtered else from_the_first(resource)
     paginator = endpoint.paginator or api.client.paginator
-    incremental = endpoint.incremental if filtered else None
+    incremental = endpoint.incremental
     return _given(
         path=endpoint.path,
         method=endpoint.method,

@@ -8,7 +8,7 @@ from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 
 from analytics_dagster.spec.api import Partitions, Resource
-from analytics_dagster.spec.placeholders import Mistake, parents, sends_bound
+from analytics_dagster.spec.placeholders import Mistake, parents, sends_bound, without_value
 from analytics_dagster.spec.problems import nearest, one_of
 from analytics_dagster.spec.windows import start_problem
 
@@ -77,6 +77,7 @@ def windows(resource: Resource) -> Iterator[Mistake]:
             (*_CURSOR, "end_param"), "start_param and end_param are the same; one would overwrite the other"
         )
     if partitions is None:
+        yield from (Mistake(("endpoint", *m.path), m.message) for m in without_value(endpoint))
         return
     if message := start_problem(partitions):
         yield Mistake(("partitions", "start"), message)

@@ -43,6 +43,18 @@ def sends_bound(endpoint: Endpoint) -> bool:
     return bool(named) or any(field.startswith("incremental.") for _, field in _fields(endpoint))
 
 
+def without_value(endpoint: Endpoint) -> Iterator[Mistake]:
+    """Bounds that would be sent as `None` where there are no windows to give them a value."""
+    cursor = endpoint.incremental
+    for path, field in _fields(endpoint):
+        context, _, bound = field.partition(".")
+        needed = "end_value" if bound == "end_value" else "initial_value"
+        if cursor and context == "incremental" and bound in _BOUNDS and getattr(cursor, needed) is None:
+            yield Mistake(
+                path, f"{{{field}}} has no value at first; give endpoint.incremental.{needed}, or partitions"
+            )
+
+
 def mistakes(endpoint: Endpoint) -> Iterator[Mistake]:
     """What dlt would refuse, or fail with at its first request, as a key below the endpoint and a message."""
     for path, text in _texts(endpoint):

@@ -66,3 +66,60 @@ def test_all_children_of_all_parents_arrive(duckdb_store: Store, parallel: str) 
     assert len(duckdb_store.ids("badges")) == 30
     # Only what was asked for is loaded: a parent is read for its children, and no more.
     assert duckdb_store.fetch("SELECT 1 FROM information_schema.tables WHERE table_name = 'teams'") == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "asked"),
+    [
+        (
+            "incremental: {cursor_path: at, initial_value: 2024-01-01, start_param: since}",
+            {"since": "2024-01-01T00:00:00Z"},
+        ),
+        (
+            (
+                "params: {since: '{incremental.start_value}', to: 'x{incremental.end_value}'}\n"
+                "    incremental: {cursor_path: at, initial_value: 5, end_value: 9}"
+            ),
+            {"since": "5", "to": "x9"},
+        ),
+        (
+            (
+                "incremental: {cursor_path: at, start_param: since, format: date}\n"
+                "  partitions: {every: day, start: 2024-01-01}"
+            ),
+            {"since": "2024-01-01"},
+        ),
+    ],
+)
+def test_a_parent_with_a_cursor_is_read_from_its_first_row_on_each_time(
+    duckdb_store: Store, endpoint: str, asked: dict[str, str]
+) -> None:
+    file = parse_text(
+        f"""\
+name: sandbox
+client: {{base_url: "https://api.example.com"}}
+resource_defaults: {{primary_key: id, write_disposition: merge}}
+resources:
+- name: teams
+  endpoint:
+    path: teams
+    {endpoint}
+- name: members
+  endpoint: {{path: "teams/{{resources.teams.id}}/members", params: {{when: "{{resources.teams.at}}"}}}}
+""",
+        "apis/sandbox.yaml",
+    )
+    for _ in range(2):
+        with responses.RequestsMock() as api:
+            teams = [{"id": 1, "at": "2024-01-01"}]
+            api.get(
+                "https://api.example.com/teams",
+                json=teams,
+                match=[responses.matchers.query_param_matcher(asked)],
+            )
+            api.get(
+                "https://api.example.com/teams/1/members",
+                json=[{"id": 7}],
+                match=[responses.matchers.query_param_matcher({"when": "2024-01-01"})],
+            )
+            assert load_into(duckdb_store, file, "members").rows == 1

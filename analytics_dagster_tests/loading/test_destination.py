@@ -11,7 +11,7 @@ import pytest
 from analytics_dagster.loading import duckdb_file
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.load import load
-from analytics_dagster.reading.errors import DestinationError
+from analytics_dagster.reading.errors import DestinationError, MissingSecretError
 from analytics_dagster.sandbox import RunningSandbox, SandboxSettings, running_sandbox
 from analytics_dagster_tests.loading.helpers import (
     LOADING,
@@ -141,6 +141,16 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(sandbox: Ru
     with pytest.raises(DestinationError, match="cannot be opened") as failure:
         load(sandbox_file(sandbox.url, USERS), "users", destination=nobody)
     assert "very-secret" not in str(failure.value)
+
+
+def test_settings_that_are_missing_are_named_in_a_few_words(
+    sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://me@127.0.0.1:1/none")
+    with pytest.raises(MissingSecretError, match=r"lack password\. Set DESTINATION__") as failure:
+        load(sandbox_file(sandbox.url, USERS), "users", destination=Destination("postgres"))
+    assert "\n" not in str(failure.value)
+    assert failure.value.permanent  # so no sensor tries it again
 
 
 def test_a_malformed_connection_string_is_not_shown(sandbox: RunningSandbox) -> None:

@@ -335,6 +335,24 @@ RESOURCES: list[tuple[str, int, str, str]] = [
         "the same",
     ),
     (
+        (
+            "name: a\nwrite_disposition: append\nendpoint:\n"
+            "  params: {since: '{incremental.start_value}'}\n  incremental: {cursor_path: t}"
+        ),
+        8,
+        ".endpoint.params.since",
+        "give endpoint.incremental.initial_value, or partitions",
+    ),
+    (
+        (
+            "name: a\nwrite_disposition: append\nendpoint:\n"
+            "  path: 'a/{incremental.end_value}'\n  incremental: {cursor_path: t, initial_value: 2024-01-01}"
+        ),
+        8,
+        ".endpoint.path",
+        "give endpoint.incremental.end_value, or partitions",
+    ),
+    (
         "name: a\nwrite_disposition: replace\nendpoint: 'a/{resources.bs.id}'",
         7,
         ".endpoint",
