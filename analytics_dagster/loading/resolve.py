@@ -67,10 +67,8 @@ def resolve(
     missing: list[str] = []
 
     def value_of(name: str) -> str:
-        found = known.get(name)
-        if found is None:
-            found = lookup(name)
-        if found is None:
+        found = known.get(name) or lookup(name)
+        if not found:  # an empty one is one that somebody forgot to fill in
             missing.append(name)
             return ""
         return known.setdefault(name, found)

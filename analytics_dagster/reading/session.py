@@ -224,9 +224,15 @@ class ApiSession(requests.Session):
     ) -> str:
         times = f"{len(outcomes)} times" if len(outcomes) > 1 else "once"
         seen = f": {', then '.join(outcomes)}" if len(set(outcomes)) > 1 else ""
+        longest = self._retry.max_wait.total_seconds()
+        asked = ""
+        if (failure.retry_after or 0) > longest:
+            asked = (
+                f" The API asked to wait {failure.retry_after:.0f} s, and retry.max_wait is {longest:.0f} s."
+            )
         return self._redact(
             f"{self._describe(request)} failed: {failure.outcome}."
-            f" It was tried {times} in {seconds:.0f} s{seen}.{failure.advice}"
+            f" It was tried {times} in {seconds:.0f} s{seen}.{asked}{failure.advice}"
         )
 
     def _refused(self, request: requests.PreparedRequest, answer: Answer) -> str:

@@ -31,7 +31,12 @@ resources:
 FILE = parse_text(TEXT.replace("SELECTOR", "data"), "apis/sandbox.yaml")
 
 
-def test_a_missing_secret_is_named_before_anything_happens(own_place: Path, duckdb_store: Store) -> None:
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_missing_secret_is_named_before_anything_happens(
+    own_place: Path, duckdb_store: Store, monkeypatch: pytest.MonkeyPatch, empty: bool
+) -> None:
+    if empty:
+        monkeypatch.setenv("TEST_KEY", "")
     with pytest.raises(MissingSecretError) as failure:
         load_into(duckdb_store, FILE, "users")
     assert "apis/sandbox.yaml" in str(failure.value)

@@ -126,6 +126,13 @@ def test_retry_after_seconds_are_waited_up_to_max_wait(asked: str, waited: float
 
 
 @responses.activate
+def test_a_longer_wait_than_allowed_is_told_in_the_end() -> None:
+    answer_with("GET", *[{"status": 429, "headers": {"Retry-After": "3600"}}] * 4)
+    with pytest.raises(RequestError, match=r"asked to wait 3600 s, and retry\.max_wait is 600 s"):
+        Lab().session.get(URL)
+
+
+@responses.activate
 def test_retry_after_date_is_waited_for() -> None:
     soon = datetime.now(UTC) + timedelta(seconds=40)
     for date in (format_datetime(soon, usegmt=True), format_datetime(soon.replace(tzinfo=None))):
