@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,9 +21,6 @@ class WrongValueError(LoadError):
     """The value of a `${NAME}` is not what its place in the file needs."""
 
     permanent = True
-
-
-Lookup = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
