@@ -10,9 +10,17 @@ from typing import Any
 
 from dlt.common.destination import Destination as DltDestination
 from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.destinations.sql_client import SqlClientBase
 
 from analytics_dagster.loading.duckdb_file import duckdb_file, no_empty_file
 from analytics_dagster.loading.resolve import lookup
+from analytics_dagster.loading.turns import (
+    postgres_in_turn,
+    turn_in_duckdb,
+    turn_in_postgres,
+    turn_on_this_machine,
+)
+from analytics_dagster.loading.workspace import root
 from analytics_dagster.reading.errors import DestinationError
 
 DEFAULT_FILE = "analytics.duckdb"
@@ -60,6 +68,26 @@ class Destination:
         """Inside, a failure takes away the DuckDB file that it made, if there is nothing in it."""
         return no_empty_file(self.duckdb_path()) if self.type == "duckdb" else nullcontext()
 
+    def turn(self, client: SqlClientBase[Any], table: str) -> AbstractContextManager[None]:
+        """Inside, no other load of a table is under way; it waits for that, and says so.
+
+        In PostgreSQL that holds for loads from all machines, in a DuckDB file for all that share the file,
+        and elsewhere for those of this machine and user.
+
+        Args:
+            client: A client of the destination that nobody else uses.
+            table: The table's name in the dataset.
+
+        Raises:
+            DestinationError: If other loads cannot be kept away.
+        """
+        table = f"{client.dataset_name}.{table}"
+        if self.type == "duckdb":
+            return turn_in_duckdb(self.duckdb_path(), table)
+        if self.type == "postgres":
+            return turn_in_postgres(client, table)
+        return turn_on_this_machine(root() / self.type, table)
+
     def open(self, staging: str) -> DltDestination[Any, Any]:
         """dlt's destination for one load.
 
@@ -83,6 +111,8 @@ class Destination:
                 )
             return duckdb_file(credentials=str(path), destination_name="duckdb", **options)
         credentials = {"credentials": self.credentials} if self.credentials else {}
+        if self.type == "postgres":
+            return postgres_in_turn(**credentials, destination_name="postgres", **options)
         try:
             found = DltDestination.from_reference(self.type, **credentials, **options)
         except UnknownDestinationModule:

@@ -133,7 +133,8 @@ def prepare_load(
         source.resources[resource_name].apply_hints(write_disposition=hint)
         # Parquet is many times faster than dlt's default for DuckDB; elsewhere it needs further packages.
         options: dict[str, Any] = {"loader_file_format": "parquet"} if destination.type == "duckdb" else {}
-        with destination.no_empty_file(), staging_dropped(pipeline):
+        turn = destination.turn(client, naming.normalize_tables_path(table))
+        with turn, destination.no_empty_file(), staging_dropped(pipeline):
             yield PreparedLoad(source, pipeline, options, meter, counted, resource)
 
 

@@ -12,8 +12,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 
-def _root() -> Path:
-    return Path(tempfile.gettempdir()) / f"analytics_dagster-{os.getuid()}"
+def root() -> Path:
+    """The directory for what loads need while they go on; one for each user."""
+    path = Path(tempfile.gettempdir()) / f"analytics_dagster-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
 
 
 @contextmanager
@@ -22,10 +25,8 @@ def private_directory() -> Generator[Path]:
 
     A lock marks it as alive; directories whose lock nobody holds belong to loads that died, and go too.
     """
-    root = _root()
-    root.mkdir(mode=0o700, exist_ok=True)
-    _sweep(root)
-    directory = Path(tempfile.mkdtemp(prefix="load-", dir=root))
+    _sweep(root())
+    directory = Path(tempfile.mkdtemp(prefix="load-", dir=root()))
     lock = FileLock(directory.with_suffix(".lock"))
     try:
         with lock:
@@ -37,8 +38,8 @@ def private_directory() -> Generator[Path]:
         Path(lock.lock_file).unlink(missing_ok=True)
 
 
-def _sweep(root: Path) -> None:
-    for path in root.glob("load-*.lock"):
+def _sweep(place: Path) -> None:
+    for path in place.glob("load-*.lock"):
         lock = FileLock(path)
         try:
             lock.acquire(timeout=0)
