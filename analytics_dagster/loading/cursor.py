@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -12,9 +13,11 @@ from dlt.common import jsonpath
 from dlt.extract.items_transform import ItemTransform
 
 from analytics_dagster.reading.bounds import Bounds
-from analytics_dagster.reading.errors import CursorError
+from analytics_dagster.reading.errors import ContractError, CursorError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import Incremental, Resource, Window
+
+_FINER = re.compile(r"[.,]\d{6}\d*[1-9]")
 
 LIFTED = "_cursor"
 """The column that holds the cursor's instant where the field itself does not."""
@@ -48,7 +51,7 @@ def _is_plain(path: str) -> bool:
     return jsonpath.extract_simple_field_name(path) is not None
 
 
-class _PageStep(ItemTransform[Any, dict[str, Any]]):
+class PageStep(ItemTransform[Any, dict[str, Any]]):
     """A step of a dlt resource that sees a whole page at once."""
 
     def __init__(self, on_page: Callable[[list[Any]], Any]) -> None:
@@ -59,7 +62,7 @@ class _PageStep(ItemTransform[Any, dict[str, Any]]):
         return self._on_page(cast("list[Any]", item) if isinstance(item, list) else [item])
 
 
-class ReadCursor(_PageStep):
+class ReadCursor(PageStep):
     """Before dlt's filter: give each row its instant.
 
     Args:
@@ -111,6 +114,11 @@ class ReadCursor(_PageStep):
         return next((match.value for match in self._find.find(fields)), None)
 
     def _instant(self, value: Any) -> datetime:
+        if self._column == self._path and isinstance(value, str) and _FINER.search(value):
+            raise ContractError(
+                f"The cursor `{self._path}` of a row is {value}, finer than the microseconds of a timestamp."
+                f" Write `columns: {{{self._path}: {{data_type: text}}}}`, so that it is kept as text."
+            )
         try:
             return self._bounds.parse(value)
         except (ValueError, OverflowError) as error:
@@ -129,7 +137,7 @@ class ReadCursor(_PageStep):
         )
 
 
-class CountRows(_PageStep):
+class CountRows(PageStep):
     """After dlt's filter: count the rows of each window and keep the first few for a preview.
 
     Args:

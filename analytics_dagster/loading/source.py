@@ -12,8 +12,10 @@ from dlt.sources.rest_api import rest_api_source
 from dlt.sources.rest_api.typing import RESTAPIConfig
 
 from analytics_dagster.loading.cursor import CountRows, ReadCursor, cursor_column, is_number_cursor
+from analytics_dagster.loading.normalizer import DECLARED, exact_schema
 from analytics_dagster.loading.parents import from_the_first
 from analytics_dagster.loading.resolve import ResolvedApi
+from analytics_dagster.loading.values import KeepValues
 from analytics_dagster.reading.auth import ClientCredentials
 from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.meter import Meter
@@ -97,8 +99,10 @@ def build_source(
     config = rest_api_config(resolved, resource, meter, window)
     name = schema_name(resolved.api, resource)
     source = rest_api_source(config, name=name)
+    source.schema = exact_schema(name)
     source.root_key = True  # nested rows can be merged, also where the first loads appended or replaced
     loaded = source.resources[resource.name]
+    loaded.add_step(KeepValues(resource))
     if resource.endpoint.incremental is not None:
         loaded.add_step(ReadCursor(resource, forget=forget))
     loaded.add_step(counted)
@@ -115,7 +119,7 @@ def _resource(
     selected: bool,
 ) -> dict[str, Any]:
     hints = {key: getattr(resource, key) for key in _HINTS if getattr(resource, key) is not None}
-    columns = {name: dict(hint) for name, hint in resource.columns.items()}
+    columns = {name: {**hint, DECLARED: "data_type" in hint} for name, hint in resource.columns.items()}
     incremental = resource.endpoint.incremental
     if incremental and (cursor := cursor_column(resource)):
         hint = columns.setdefault(cursor, {})

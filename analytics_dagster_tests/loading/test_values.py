@@ -1,0 +1,250 @@
+"""A value arrives as it was sent, or the load fails and names the row and the field."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import zip_longest
+from string import ascii_lowercase
+from typing import Any
+
+import pytest
+import responses
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analytics_dagster.reading.errors import ContractError
+from analytics_dagster.spec import parse_text
+from analytics_dagster_tests.loading.helpers import Store, load_into
+
+FILE = """\
+name: {name}
+client: {{base_url: "https://api.example.com"}}
+resources:
+- name: rows
+  primary_key: id
+  write_disposition: replace
+  endpoint: {{path: rows, data_selector: data, paginator: single_page}}
+  {options}
+"""
+LONG = Decimal("0.1234567890123456789")
+FINE = "2024-01-01T00:00:00.123456789Z"
+
+
+def as_json(value: Any) -> str:
+    return str(value) if isinstance(value, Decimal) else json.dumps(value)
+
+
+def load_values(store: Store, values: list[Any], options: str = "") -> None:
+    """Load rows with an `id` and, in `x`, one of the values each; a `Decimal` is sent as a number."""
+    rows = [f'{{"id": {number}, "x": {as_json(value)}}}' for number, value in enumerate(values)]
+    load_text(store, ",".join(rows), options)
+
+
+def load_text(store: Store, rows: str, options: str = "") -> None:
+    with responses.RequestsMock() as api:
+        api.get("https://api.example.com/rows", body=f'{{"data": [{rows}]}}', content_type="application/json")
+        load_into(store, parse_text(FILE.format(name=store.api, options=options), "apis/x.yaml"), "rows")
+
+
+def stored(store: Store, field: str = "x") -> list[Any]:
+    """What is in the field's column or one of its variants, row by row."""
+    columns = store.fetch(
+        "SELECT column_name FROM information_schema.columns WHERE table_schema = '{}'"
+        f" AND table_name = 'rows' AND regexp_replace(column_name, '__v_.*', '') = '{field}'"
+    )
+    if not columns:
+        return [None] * len(store.ids("rows"))
+    names = ", ".join(name for (name,) in columns)
+    found = store.fetch(f"SELECT {names} FROM {{}}.rows ORDER BY id")
+    return [next((value for value in row if value is not None), None) for row in found]
+
+
+def same(sent: Any, found: Any) -> bool:
+    """Whether a stored value says what was sent: numbers by value or by their digits, times by instant."""
+    if isinstance(sent, str):
+        if isinstance(found, datetime):
+            instant = datetime.fromisoformat(sent)
+            return found.astimezone(UTC) == (instant if instant.tzinfo else instant.replace(tzinfo=UTC))
+        return found == sent and isinstance(found, str)
+    if isinstance(sent, bool) or sent is None:
+        return found is sent or (sent is not None and found == str(sent).lower())
+    if isinstance(found, bool) or found is None:
+        return False
+    exact = Decimal(str(sent))
+    return Decimal(str(found)) == exact
+
+
+INTEGERS = [2**63 - 1, -(2**63), 2**63, 2**64 - 1, -(2**63) - 1, 10**28 + 1, 10**30 + 1, 10**90 + 1]
+
+
+TOGETHER: list[list[Any]] = [
+    [2**63],
+    [10**30 + 1],
+    INTEGERS,
+    [LONG],
+    [0.5, LONG, 1],
+    [1, LONG, 1.5],
+    [Decimal("123456789.123456789123"), 2.5, Decimal("1e400")],
+    [1, 1.5, 2.0, 1e300],
+    [1.5, 1, 2**53 + 1, 5e-324, 1.7976931348623157e308, 0.1, 1e22],
+    [True, 1, 0.0, "no", False],
+    [1, True, " 2 ", "007", "0x10", "1_000", "٣"],
+    [1.5, True, "1.10", "nan", "Infinity", "1e5"],
+    ["a", 1, 1.5, True, LONG, 2**70, None],
+    [None, "", " ", "a\tb\r\n\\'\"\u2028\x01\x7f", "😀", "\U0010ffff"],
+    [FINE],
+    ["2024-01-01T00:00:00Z", FINE, "2024-01-01", "17", "soon", 1700000000, 1.5, True],
+    ["2024-01-01T00:00:00.1234560Z", "1900-01-01T00:00:00+05:30", "0001-01-01T00:00:00Z"],
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"],
+    ["9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-12:00"],
+    ["2024-01-01T24:00:00Z", "2016-12-31T23:59:60Z", "20240101", "2024", "12:30", "2024-W01-1"],
+]
+
+
+def test_each_value_arrives_as_it_was_sent(store: Store) -> None:
+    columns = [f"x{letter}" for letter in ascii_lowercase[: len(TOGETHER)]]
+    rows = [
+        ", ".join(
+            [
+                f'"id": {number}',
+                *(f'"{name}": {as_json(value)}' for name, value in zip(columns, row, strict=True)),
+            ]
+        )
+        for number, row in enumerate(zip_longest(*TOGETHER))
+    ]
+    load_text(store, ", ".join(f"{{{row}}}" for row in rows))
+    for name, values in zip(columns, TOGETHER, strict=True):
+        found = stored(store, name)
+        assert [pair for pair in zip(values, found, strict=False) if not same(*pair)] == []
+
+
+def test_a_value_that_fits_no_longer_goes_to_a_column_beside(duckdb_store: Store) -> None:
+    load_values(duckdb_store, [1])
+    load_values(duckdb_store, [2, 1.5, LONG])
+    found = duckdb_store.fetch("SELECT x, x__v_double, x__v_text FROM {}.rows ORDER BY id")
+    assert found == [(2, None, None), (None, 1.5, None), (None, None, str(LONG))]
+
+
+def test_times_and_numbers_in_lists_and_objects_are_exact_too(store: Store) -> None:
+    load_text(store, f'{{"id": 1, "x": {{"y": {LONG}}}, "z": ["{FINE}", {2**70}]}}')
+    assert store.fetch("SELECT x__y FROM {}.rows") == [(str(LONG),)]
+    found = store.fetch("SELECT value FROM {}.rows__z ORDER BY _dlt_list_idx")
+    assert found == [(FINE,), (str(2**70),)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent", "read"),
+    [
+        ("double", "2.50", 2.5),
+        ("bigint", "007", 7),
+        ("timestamp", 1700000000, datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)),
+        ("bool", 1, True),
+        ("decimal, precision: 38, scale: 20", LONG, LONG),
+        ("text", True, "true"),
+        ("timestamp", FINE, FINE),
+        ("bigint", 1.5, 1.5),
+        ("bool", 2, 2),
+        ("date", "2024-01-01T05:00:00Z", datetime(2024, 1, 1, 5, tzinfo=UTC)),
+    ],
+)
+def test_a_declared_type_is_how_values_are_read_if_nothing_is_lost(
+    duckdb_store: Store, kind: str, sent: Any, read: Any
+) -> None:
+    load_values(duckdb_store, [sent], f"columns: {{x: {{data_type: {kind}}}}}")
+    found = stored(duckdb_store)[0]
+    assert (found.astimezone(UTC) if isinstance(found, datetime) else found) == read
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ('{"id": 7, "x": "a\\ud800"}', r"id: 7: the field `x`.*surrogate"),
+        ('{"id": 7, "x": {"y": ["\\uf0261.5"]}}', r"id: 7: the field `x\.y\.0`.*dlt keeps for itself"),
+        ('{"id": 7, "userName": 1, "user_name": 2}', r"id: 7: the field `user_name` and `userName`"),
+        ('{"id": 7, "a b": 1, "a-b": 2}', r"id: 7: the field `a-b` and `a b`"),
+        ('{"id": 7, "ID": 8}', r"the field `ID` and `id`"),
+        ('{"id": 7, "a": {"b": 1}, "a__b": 2}', r"id: 7: the field `a__b` and `a\.b`|`a\.b` and `a__b`"),
+        ('{"id": 7, "xY": [1], "x_y": [2]}', r"id: 7: the field `x_y` and `xY`"),
+        ('{"id": 7, "_dlt_id": "a"}', r"id: 7: the field `_dlt_id`"),
+        ('{"id": 7, "": 1, " ": 2}', r"id: 7: the field ` ` and ``"),
+        ('{"id": 7, "x": ' + "[" * 300 + "]" * 300 + "}", r"id: 7: the field `x.*nested too deeply"),
+    ],
+)
+def test_what_cannot_be_kept_fails_the_load_and_names_row_and_field(
+    duckdb_store: Store, row: str, named: str
+) -> None:
+    with pytest.raises(ContractError, match=named):
+        load_text(duckdb_store, '{"id": 6}, ' + row)
+
+
+def test_a_nul_character_is_kept_or_the_load_fails(store: Store) -> None:
+    if store.destination.type == "duckdb":
+        load_values(store, ["a\0b"])
+        assert stored(store) == ["a\0b"]
+    else:
+        with pytest.raises(ContractError, match=r"id: 0: the field `x`.*NUL"):
+            load_values(store, ["a\0b"])
+
+
+def test_a_declared_decimal_is_never_rounded(store: Store) -> None:
+    with pytest.raises(ContractError, match=r"id: 1: the field `x` is 1\.005"):
+        load_values(store, [1.25, 1.005], "columns: {x: {data_type: decimal, precision: 10, scale: 2}}")
+
+
+def test_two_thousand_columns_and_ten_megabytes(duckdb_store: Store) -> None:
+    row = {f"k{number}{'y' * 70}": number for number in range(2000)}
+    load_text(duckdb_store, json.dumps({"id": 1, **row, "x": "ä" * 5_000_000}))
+    assert stored(duckdb_store) == ["ä" * 5_000_000]
+    (found,) = duckdb_store.fetch("SELECT * EXCLUDE (id, x, _dlt_id, _dlt_load_id) FROM {}.rows")
+    assert found == tuple(range(2000))
+
+
+TIMES = st.datetimes().map(datetime.isoformat)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from(INTEGERS),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.decimals(allow_nan=False, allow_infinity=False, places=15),
+    st.text(st.characters(codec=None)),
+    st.builds(
+        "{}{}{}".format, TIMES, st.sampled_from(["", "123", "000"]), st.sampled_from(["", "Z", "+05:30"])
+    ),
+    st.sampled_from([FINE, "2024-01-01", "1", "1.0", "true", "\uf0261.5", "a\ud800", "a\0b"]),
+)
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(values=st.lists(SCALARS, min_size=1, max_size=8))
+def test_any_values_arrive_or_fail_by_name(duckdb_store: Store, values: list[Any]) -> None:
+    try:
+        load_values(duckdb_store, values)
+    except ContractError as error:
+        assert "the field `x`" in str(error)  # noqa: PT017 - most examples load
+    else:
+        assert [pair for pair in zip(values, stored(duckdb_store), strict=True) if not same(*pair)] == []
+
+
+def test_a_cursor_finer_than_a_timestamp_is_not_shortened_in_silence(duckdb_store: Store) -> None:
+    text = FILE.replace(
+        "single_page}}", "single_page, incremental: {{cursor_path: x, initial_value: 2024-01-01}}}}"
+    )
+    text = text.replace("write_disposition: replace", "write_disposition: merge")
+    for options in ("", "columns: {x: {data_type: text}}"):
+        file = parse_text(text.format(name=duckdb_store.api, options=options), "apis/x.yaml")
+        with responses.RequestsMock() as api:
+            api.get("https://api.example.com/rows", json={"data": [{"id": 1, "x": FINE}]})
+            if options:
+                load_into(duckdb_store, file, "rows")
+                assert stored(duckdb_store) == [FINE]
+            else:
+                with pytest.raises(ContractError, match=r"cursor `x` of a row is 2024.*data_type: text"):
+                    load_into(duckdb_store, file, "rows")
