@@ -88,11 +88,12 @@ class Destination:
             return turn_in_postgres(client, table)
         return turn_on_this_machine(root() / self.type, table)
 
-    def open(self, staging: str) -> DltDestination[Any, Any]:
+    def open(self, staging: str, *, read_only: bool = False) -> DltDestination[Any, Any]:
         """dlt's destination for one load.
 
         Args:
             staging: The name of the dataset for staged rows; private to the load.
+            read_only: Open a DuckDB file in a way that leaves it as it is.
 
         Raises:
             DestinationError: If dlt has no such destination, or it is not set up.
@@ -109,7 +110,8 @@ class Destination:
                     f"The DuckDB file {path} cannot be opened: {path.parent} is no folder. Make it, or"
                     " correct DESTINATION__DUCKDB__CREDENTIALS."
                 )
-            return duckdb_file(credentials=str(path), destination_name="duckdb", **options)
+            file = {"database": str(path), "read_only": read_only}
+            return duckdb_file(credentials=file, destination_name="duckdb", **options)
         credentials = {"credentials": self.credentials} if self.credentials else {}
         if self.type == "postgres":
             return postgres_in_turn(**credentials, destination_name="postgres", **options)

@@ -14,6 +14,7 @@ from typing import Any, cast
 import dagster as dg
 
 from analytics_dagster.loading.load import LoadResult, prepare_load
+from analytics_dagster.loading.steps import step_size
 from analytics_dagster.orchestration.integration import DagsterDltResource, DagsterDltTranslator
 from analytics_dagster.orchestration.metadata import load_metadata, window_metadata
 from analytics_dagster.orchestration.partitions import window_of
@@ -23,8 +24,6 @@ from analytics_dagster.reading.errors import LoadError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import ApiFile, Window
 
-ROWS_PER_COMMIT = 500_000
-WINDOWS_PER_COMMIT = 100
 _QUIET = 5.0  # seconds between two lines of progress
 
 Watcher = Callable[[dg.AssetKey, Sequence[Window], Meter], None]
@@ -97,7 +96,8 @@ def materialize(
         if not windows:
             steps.append(load([]))
         while done < len(windows):
-            step = load(windows[done : done + _step_size(steps)])
+            size = step_size(len(steps[-1].windows), steps[-1].result.rows) if steps else 1
+            step = load(windows[done : done + size])
             steps.append(step)
             committed = zip(keys[done:], step.windows, step.result.counts, strict=False)
             done += len(step.windows)
@@ -124,19 +124,6 @@ class _Step:
     windows: Sequence[Window]
     result: LoadResult
     metadata: dict[str, Any]
-
-
-def _step_size(steps: Sequence[_Step]) -> int:
-    """How many windows to read and commit at once.
-
-    The first step is one window, which shows how many rows to expect; then as many as stay within both
-    bounds, growing tenfold at most, so that a busy stretch after an empty one does not come as one lump.
-    """
-    if not steps:
-        return 1
-    windows = len(steps[-1].windows)
-    rows_per_window = max(1, steps[-1].result.rows // windows)
-    return max(1, min(WINDOWS_PER_COMMIT, 10 * windows, ROWS_PER_COMMIT // rows_per_window))
 
 
 def _total(steps: Sequence[_Step]) -> dict[str, Any]:
