@@ -227,6 +227,24 @@ def load(
     load_api(api, resource or [], start, end, full_refresh=full_refresh)
 
 
+@app.command()
+def verify(api: ApiName, resource: ResourceNames = None, start: From = None, end: To = None) -> None:
+    """Read an API again and compare it with the destination, row by row. Writes nothing there.
+
+    Tells the rows that are missing, extra or different, and of the first few what differs. All windows that
+    are over are compared, or those from `--from` up to `--to`; of resources without partitions everything,
+    or where they have a cursor the rows of that time. Rows that changed at the API since they were loaded
+    differ, too; rows that the API deleted are extra, also where the file has them stay.
+
+    Exit codes: 0 all is equal; 1 something differs, or could not be read.
+
+    Example: `analytics-dagster verify sandbox --resource events --from 2024-01-01 --to 2024-02-01`
+    """
+    from analytics_dagster.commands.verify import verify_api
+
+    verify_api(api, resource or [], start, end)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit.
 

@@ -18,7 +18,7 @@ from analytics_dagster.spec import (
     window_containing,
     windows_between,
 )
-from analytics_dagster.spec.problems import nearest
+from analytics_dagster.spec.problems import nearest, one_of
 from analytics_dagster.spec.units import parse_time
 
 _MOMENT = timedelta(microseconds=1)
@@ -62,6 +62,19 @@ def find_resources(file: ApiFile, names: Sequence[str]) -> list[Resource]:
     if names:
         return [find_resource(file, name) for name in dict.fromkeys(names)]
     return [resource for resource in file.api.resources if resource.selected]
+
+
+def refuse_hidden(file: ApiFile, resources: Sequence[Resource]) -> None:
+    """Refuse resources that are read for others only.
+
+    Raises:
+        CommandError: If one of them is.
+    """
+    if hidden := [resource.name for resource in resources if not resource.selected]:
+        raise CommandError(
+            f"{one_of(hidden, last='and')} cannot be loaded: {file.path} says `selected: false`, so it is"
+            " only read for the resources below it"
+        )
 
 
 def _unknown(kind: str, name: str, known: Sequence[str], where: str) -> str:

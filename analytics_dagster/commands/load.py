@@ -13,6 +13,7 @@ from analytics_dagster.commands.choice import (
     find_api,
     find_resources,
     last_windows,
+    refuse_hidden,
     windows_from_to,
 )
 from analytics_dagster.commands.report import count_rows, outcome_table
@@ -20,7 +21,6 @@ from analytics_dagster.commands.runs import Outcome, PlannedRun, current_instanc
 from analytics_dagster.commands.terminal import CommandError, standard_error, standard_output
 from analytics_dagster.orchestration.jobs import LoadJob, load_jobs
 from analytics_dagster.spec import ApiFile, Resource, Window
-from analytics_dagster.spec.problems import one_of
 
 
 def load_api(
@@ -84,11 +84,7 @@ def plan_runs(
     ranged = start is not None or end is not None
     if ranged and full_refresh:
         raise CommandError("--full-refresh loads everything; leave out --from and --to")
-    if hidden := [resource.name for resource in resources if not resource.selected]:
-        raise CommandError(
-            f"{one_of(hidden, last='and')} cannot be loaded: {file.path} says `selected: false`, so it is"
-            " only read for the resources below it"
-        )
+    refuse_hidden(file, resources)
     planned: list[PlannedRun] = []
     left_out: list[Resource] = []
     for job in load_jobs(file):

@@ -5,25 +5,27 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+import dlt
 import duckdb
 from dlt.common.destination import Destination as DltDestination
 from dlt.common.normalizers.naming import NamingConvention
-from dlt.common.schema.utils import get_nested_tables
+from dlt.common.schema import Schema
+from dlt.extract import DltSource
 
 from analytics_dagster.loading.contents import Nested, Row, StoredRows, stored_rows
 from analytics_dagster.loading.cursor import cursor_column, is_number_cursor
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.failures import explained
-from analytics_dagster.loading.load import prepare_load
+from analytics_dagster.loading.load import PreparedLoad, prepare_load
 from analytics_dagster.loading.resolve import resolve
 from analytics_dagster.loading.source import schema_name
 from analytics_dagster.loading.steps import step_size
@@ -33,6 +35,8 @@ from analytics_dagster.spec import ApiFile, Resource, Window
 
 EXAMPLES = 5
 """How many rows of each kind are told in full."""
+
+_UNUSED = "_staging_unused"
 
 Kind = Literal["missing", "extra", "different"]
 OnChange = Callable[[Sequence[Window], Meter], None]
@@ -127,10 +131,11 @@ def verify(
             ):
                 yield rows
 
-        with opened(destination) as rows:
-            known = [] if rows is None else get_nested_tables(rows.schema.tables, rows.root)
         scratch = _Scratch.like(destination, directory)
-        naming: NamingConvention | None = None
+        with opened(destination) as rows:
+            if rows is not None:
+                scratch.make_tables(rows.schema, file.api.name)
+        last: PreparedLoad | None = None
         for step in _steps(windows):
             with prepare_load(
                 file,
@@ -140,12 +145,12 @@ def verify(
                 values=values,
                 on_change=lambda meter, step=step: on_change(step.windows, meter),
             ) as prepared:
-                for table in known:
-                    prepared.source.schema.update_table(deepcopy(table))
                 prepared.pipeline.run(prepared.source, **prepared.options).raise_on_failed_jobs()
                 step.rows = prepared.meter.rows
-                naming = prepared.pipeline.default_schema.naming
-        assert naming is not None  # there is a first step
+            last = prepared
+        assert last is not None  # as there is a first step
+        last.meter.wait("comparing with the destination…")
+        naming = last.pipeline.default_schema.naming
         with _Comparing(resource, windows, naming, directory) as comparing, opened(scratch) as in_api:
             comparing.read("api", in_api)
             with opened(destination) as in_destination:
@@ -173,20 +178,46 @@ def _steps(windows: Sequence[Window]) -> Iterator[_Step]:
 
 @dataclass(frozen=True)
 class _Scratch(Destination):
-    """A DuckDB file that names tables and columns as another destination does."""
+    """A DuckDB file that holds what another destination would hold, under the same names."""
 
     longest: Mapping[str, int] | None = None
 
     @classmethod
     def like(cls, destination: Destination, directory: Path) -> _Scratch:
-        caps = destination.open("_staging_unused", read_only=True).capabilities()
+        """A new one.
+
+        Args:
+            destination: Whose names it takes over.
+            directory: Where the file is to be.
+        """
+        caps = destination.open(_UNUSED, read_only=True).capabilities()
         names = ("max_identifier_length", "max_column_identifier_length")
         return cls("duckdb", str(directory / "api.duckdb"), {name: getattr(caps, name) for name in names})
 
     def open(self, staging: str, *, read_only: bool = False) -> DltDestination[Any, Any]:
+        """As of any destination."""
         opened = super().open(staging, read_only=read_only)
         opened.caps_params.update(self.longest or {})
         return opened
+
+    def make_tables(self, schema: Schema, dataset: str) -> None:
+        """Make empty tables, and remember their schema as after a load.
+
+        Args:
+            schema: What the other destination has.
+            dataset: The API's name.
+        """
+        directory = tempfile.mkdtemp(dir=self.duckdb_path().parent)
+        pipeline = dlt.pipeline(
+            schema.name,
+            pipelines_dir=directory,
+            destination=cast("Any", self.open(_UNUSED)),
+            dataset_name=dataset,
+        )
+        pipeline.extract(DltSource(schema, schema.name, []))
+        pipeline.sync_schema()
+        pipeline.normalize()
+        pipeline.load()
 
 
 class _Comparing:
