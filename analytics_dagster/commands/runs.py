@@ -119,6 +119,10 @@ def execute(
                 raise KeyboardInterrupt
     finally:
         watcher.reset(watching)
+    for check in result.get_asset_check_evaluations():
+        if not check.passed:
+            told = f"{check.asset_key.to_user_string()}: {check.description}"
+            console.print(told, style="yellow", markup=False, soft_wrap=True)
     return [_outcome(file, resource, result, progress) for resource in keys.values()]
 
 

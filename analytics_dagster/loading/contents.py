@@ -24,6 +24,7 @@ from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.job_client_impl import SqlJobClientWithStagingDataset
 
 from analytics_dagster.loading.destination import Destination
+from analytics_dagster.loading.disposition import within
 from analytics_dagster.reading.errors import DestinationError
 from analytics_dagster.spec import Window
 
@@ -116,10 +117,9 @@ class StoredRows:
                 f"`{self.root}` has no column `{column}` to tell its windows by: it was loaded with another"
                 " cursor. Load these windows again."
             )
-        name, literal = self._quoted(column), self._sql.capabilities.escape_literal
-        start, end = (literal(bound.astimezone(UTC)) for bound in (window.start, window.end))
+        name = self._quoted(column)
         nulls = f" OR {name} IS NULL" if or_null else ""
-        self._condition = f"({name} >= {start} AND {name} < {end}{nulls})"
+        self._condition = f"({within(self._sql, name, window)}{nulls})"
 
     def fingerprint(
         self, scratch: duckdb.DuckDBPyConnection, side: str, keys: Sequence[str], cursor: str | None

@@ -59,6 +59,20 @@ def disposition(
     }
 
 
+def within(client: SqlClientBase[Any], column: str, window: Window) -> str:
+    """The condition in SQL that an instant is in a window.
+
+    Args:
+        client: Writes instants as the destination wants them.
+        column: The instant's column, quoted.
+        window: The window.
+    """
+    literal = client.capabilities.escape_literal
+    assert literal is not None
+    start, end = (literal(bound.astimezone(UTC)) for bound in (window.start, window.end))
+    return f"{column} >= {start} AND {column} < {end}"
+
+
 class _Conditions:
     """The conditions of a merge in SQL. Only the window's bounds in them differ from load to load."""
 
@@ -106,12 +120,10 @@ class _Conditions:
             keys = ", ".join(self._merge_keys)
             conditions.append(f"({keys}) IN ({came.format(keys)})")
         if window is not None and self._resource.rerun_mode == "replace_window":
-            literal = self._client.capabilities.escape_literal
-            assert literal is not None
-            start, end = (literal(bound.astimezone(UTC)) for bound in (window.start, window.end))
-            within = f"{self._cursor} >= {start} AND {self._cursor} < {end}"
+            assert self._cursor is not None
+            condition = within(self._client, self._cursor, window)
             if self._keys:
                 keys = ", ".join(self._keys)
-                within += f" AND ({keys}) NOT IN ({came.format(keys)})"
-            conditions.append(f"({within})")
+                condition += f" AND ({keys}) NOT IN ({came.format(keys)})"
+            conditions.append(f"({condition})")
         return " OR ".join(conditions)

@@ -30,10 +30,12 @@ from analytics_dagster.spec import ApiFile, Resource, Window
 class LoadResult:
     """What a load did.
 
-    `counts` has the rows of each window, in order; `seconds` is wall time; `columns` are dlt's.
+    `counts` has the rows of each window, in order; `stated` is how many the API says there are, those beyond
+    the windows included, or None; `seconds` is wall time; `columns` are dlt's.
     """
 
     rows: int
+    stated: int | None
     counts: list[int]
     requests: int
     retries: int
@@ -67,6 +69,7 @@ class PreparedLoad:
         client = self.pipeline.sql_client()
         return LoadResult(
             rows=self.meter.rows,
+            stated=None if self.resource.parent else self.meter.stated,  # a child has one for each parent
             counts=self.counted.counts,
             requests=self.meter.requests,
             retries=self.meter.retries,

@@ -11,6 +11,7 @@ from dlt.extract import DltSource
 from dlt.pipeline.pipeline import Pipeline
 
 from analytics_dagster.loading.source import schema_name
+from analytics_dagster.orchestration.checks import check_spec
 from analytics_dagster.orchestration.integration import (
     DagsterDltResource,
     DagsterDltTranslator,
@@ -79,6 +80,7 @@ def build_asset(file: ApiFile, resource: Resource, destination: str) -> dg.Asset
     @dg.multi_asset(
         name=name,
         specs=build_dlt_asset_specs(named, cast("Pipeline", None), translator),
+        check_specs=[check_spec(asset_key(file, resource))],
         partitions_def=windows,
         backfill_policy=dg.BackfillPolicy.single_run() if windows else None,
         required_resource_keys={credentials, "destination", "dlt"},
@@ -87,7 +89,7 @@ def build_asset(file: ApiFile, resource: Resource, destination: str) -> dg.Asset
     )
     def load_resource(
         context: dg.AssetExecutionContext, config: LoadConfig
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         yield from materialize(
             context,
             config,

@@ -15,6 +15,7 @@ import dagster as dg
 
 from analytics_dagster.loading.load import LoadResult, prepare_load
 from analytics_dagster.loading.steps import step_size
+from analytics_dagster.orchestration.checks import NAME, Checked, check_result, check_step
 from analytics_dagster.orchestration.integration import DagsterDltResource, DagsterDltTranslator
 from analytics_dagster.orchestration.metadata import load_metadata, window_metadata
 from analytics_dagster.orchestration.partitions import window_of
@@ -49,15 +50,23 @@ def materialize(
     credentials: Credentials,
     destination: DestinationResource,
     dlt: DagsterDltResource,
-) -> Iterator[dg.MaterializeResult[Any]]:
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Load the partitions of a run, or all of a resource without partitions.
 
     A range is read in few large steps. What a step committed is recorded as materialized at once, so that
     a later failure does not repeat it.
 
     Raises:
-        dagster.Failure: If a step fails; its metadata say whether trying again can help.
+        dagster.Failure: If a step fails, or only the check is asked for; its metadata say whether trying
+            again can help.
     """
+    if not context.selected_asset_keys:
+        raise dg.Failure(
+            f"The check {NAME} looks at a load while it is under way: materialize the asset. To compare the"
+            " destination with the API without a load, run `analytics-dagster verify`.",
+            metadata={FAILURE_KIND: "permanent"},
+            allow_retries=False,
+        )
     key = context.asset_key
     keys = (
         list(context.partition_keys) if context.has_partition_key or context.has_partition_key_range else []
@@ -66,6 +75,7 @@ def materialize(
     windows = [window_of(cast("dg.TimeWindowPartitionsDefinition", definition), name) for name in keys]
     steps: list[_Step] = []
     done = 0
+    checks = context.selected_asset_check_keys
 
     def load(step: list[Window]) -> _Step:
         with (
@@ -90,7 +100,8 @@ def materialize(
             )
             [event] = cast("Any", events)  # one source, one resource, one event
             result = prepared.result()
-            return _Step(step, result, load_metadata(event, result))
+            checked = check_step(prepared, step, full_refresh=config.full_refresh) if checks else None
+            return _Step(step, result, load_metadata(event, result), checked)
 
     try:
         if not windows:
@@ -115,6 +126,8 @@ def materialize(
             allow_retries=not error.permanent,
         ) from None
     yield dg.MaterializeResult(asset_key=key, metadata=_total(steps))
+    if checks:
+        yield check_result(key, file, [step.checked for step in steps if step.checked])
 
 
 @dataclass(frozen=True)
@@ -124,6 +137,7 @@ class _Step:
     windows: Sequence[Window]
     result: LoadResult
     metadata: dict[str, Any]
+    checked: Checked | None
 
 
 def _total(steps: Sequence[_Step]) -> dict[str, Any]:
@@ -132,6 +146,8 @@ def _total(steps: Sequence[_Step]) -> dict[str, Any]:
     metadata = dict(steps[-1].metadata)
     for name in ("requests", "retries", "pages", "bytes"):
         metadata[name] = dg.MetadataValue.int(sum(getattr(result, name) for result in results))
+    if "rows_stated" in metadata:
+        metadata["rows_stated"] = dg.MetadataValue.int(sum(result.stated or 0 for result in results))
     metadata["seconds"] = dg.MetadataValue.float(round(sum(result.seconds for result in results), 3))
     if steps[-1].windows:
         del metadata["rows_loaded"]  # each partition has its own

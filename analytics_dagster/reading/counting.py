@@ -94,6 +94,11 @@ class CountedOffset(_Counting, dlt_paginators.OffsetPaginator):
         # A full page whose total is its own length may be all there is, or the first of many.
         return self.current_value >= total and not (self._is_of_page and page >= self.limit)
 
+    @property
+    def stated_rows(self) -> int | None:
+        """The rows that the API states in all; None where it states none."""
+        return None if self._is_of_page and self._pages > 1 else self._total
+
     def _shortfall(self, total: int) -> str | None:
         expected = max(total - self.initial_value, 0)
         if self._rows == expected:

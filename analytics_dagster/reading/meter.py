@@ -12,7 +12,8 @@ from typing import Any
 class Meter:
     """What one load has sent and received so far; safe to use from several threads.
 
-    `on_change` is called after each change, from the thread that made it.
+    `stated` are the rows that the API says there are, the last time it said so. `on_change` is called after
+    each change, from the thread that made it.
     """
 
     requests: int = 0
@@ -20,6 +21,7 @@ class Meter:
     bytes: int = 0
     pages: int = 0
     rows: int = 0
+    stated: int | None = None
     waiting: str | None = None
     on_change: Callable[[Meter], None] = field(default=lambda _: None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

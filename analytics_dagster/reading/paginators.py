@@ -83,6 +83,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             problem = PageError(f"{without_query(response.url)}: {error!s:.{_MESSAGE}}")
         else:
             _end_at_empty_reference(self._pages)
+            if isinstance(self._pages, CountedOffset):
+                self._meter.stated = self._pages.stated_rows
             return
         raise problem
 

@@ -138,7 +138,6 @@ def test_a_range_is_all_that_is_compared_also_of_a_resource_without_partitions(
     within = list(sandbox.data.truth("orders", updated_after=day(3).start, updated_before=day(5).start))
     found = verify(file, "orders", [day(3, 2)], duckdb_store.destination)
     assert (found.in_api, found.in_destination, *counts(found)) == (len(within), len(within), 0, 0, 0)
-    assert verify(file, "orders", [day(2)], duckdb_store.destination).missing > 0
 
 
 @pytest.mark.parametrize(
@@ -244,7 +243,6 @@ def test_a_copy_of_a_nested_row_and_one_of_another_parent_are_found(duckdb_store
     rows = Rows(duckdb_store)
     sent = '{"id": 1, "a": [{"b": [1, 2]}, {"b": [3]}]}'
     rows.load(sent)
-    assert counts(rows.verify(sent)) == (0, 0, 0)
     change(duckdb_store, "INSERT INTO {}.rows__a SELECT * FROM {}.rows__a WHERE _dlt_list_idx = 1")
     assert counts(rows.verify(sent)) == (0, 0, 1)
     rows.load('{"id": 1, "a": [{"b": [1]}, {"b": [2, 3]}]}')

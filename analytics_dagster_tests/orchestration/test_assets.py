@@ -10,7 +10,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from analytics_dagster.orchestration import materialize
+from analytics_dagster.loading import steps
 from analytics_dagster.orchestration.build import build_defs
 from analytics_dagster.orchestration.rerun import FAILURE_KIND
 from analytics_dagster.orchestration.resources import ApiKeyCredentials, DestinationResource
@@ -137,7 +137,7 @@ def test_each_partition_of_a_range_has_its_own_row_count(run: Run, sandbox: Runn
 def test_what_a_step_committed_is_recorded_although_a_later_one_fails(
     run: Run, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(materialize, "WINDOWS_PER_COMMIT", 2)
+    monkeypatch.setattr(steps, "WINDOWS_PER_COMMIT", 2)
     # one request for the first step of one day, two for the second of two days, then the API breaks
     sandbox.faults.add(Fault(match="/v1/events", skip=3, first=100, kind="status", status=503))
     with dg.DagsterInstance.ephemeral() as instance:
