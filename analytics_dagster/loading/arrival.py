@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlt.common.schema.typing import C_DLT_LOAD_ID
+from dlt.common.schema.utils import has_table_seen_data
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
 
@@ -66,7 +67,8 @@ def count_arrived(prepared: PreparedLoad, windows: Sequence[Window], *, full_ref
     staged = fresh or merges(resource, window, full_refresh=full_refresh)
     schema = prepared.pipeline.default_schema
     name = schema.naming.normalize_tables_path(resource.table_name or resource.name)
-    if name not in schema.data_table_names(seen_data_only=True):
+    # dagster-dlt has taken the types of columns out of this schema, so only the table's own words are left.
+    if not (name in schema.tables and has_table_seen_data(schema.tables[name])):
         return Arrival(read, 0, discards)
     with prepared.pipeline.sql_client() as client:
 

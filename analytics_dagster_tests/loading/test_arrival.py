@@ -1,4 +1,4 @@
-"""What is counted after a load is as expected in every way of loading, but for rows that are lost or twice."""
+"""What is counted after a load is as expected, whatever the way of loading, unless rows are lost or twice."""
 
 from __future__ import annotations
 
