@@ -110,7 +110,9 @@ class Destination:
                     f"The DuckDB file {path} cannot be opened: {path.parent} is no folder. Make it, or"
                     " correct DESTINATION__DUCKDB__CREDENTIALS."
                 )
-            file = {"database": str(path), "read_only": read_only}
+            file: dict[str, Any] = {"database": str(path), "read_only": read_only}
+            if read_only:  # each row is read once, so a cache as large as the file is of no use
+                file["global_config"] = {"memory_limit": "256MB"}
             return duckdb_file(credentials=file, destination_name="duckdb", **options)
         credentials = {"credentials": self.credentials} if self.credentials else {}
         if self.type == "postgres":

@@ -34,7 +34,8 @@ def staging_dropped(pipeline: Pipeline) -> Generator[None]:
     try:
         yield
     except BaseException:
-        if pipeline.list_normalized_load_packages():  # else nothing was staged yet
+        # Before rows are normalized, nothing is staged.
+        if pipeline.list_normalized_load_packages() or pipeline.list_completed_load_packages():
             with without_waiting():
                 _tidy(pipeline)
         raise

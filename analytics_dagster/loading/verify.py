@@ -234,7 +234,10 @@ class _Comparing:
         incremental = resource.endpoint.incremental
         self._takes_null = incremental is not None and incremental.on_cursor_value_missing == "include"
         self._keeps_versions = resource.write_disposition == "append" and not resource.partitions
-        self._scratch = duckdb.connect(str(directory / "fingerprints.duckdb"))
+        # What is more than that goes to the disk.
+        self._scratch = duckdb.connect(
+            str(directory / "fingerprints.duckdb"), config={"memory_limit": "256MB"}
+        )
 
     def __enter__(self) -> _Comparing:
         return self

@@ -9,8 +9,9 @@ import responses
 
 from analytics_dagster.loading.arrival import Arrival, count_arrived
 from analytics_dagster.loading.load import prepare_load
+from analytics_dagster.reading.errors import LoadError
 from analytics_dagster.spec import ApiFile, Window, parse_text
-from analytics_dagster_tests.loading.helpers import Store, day
+from analytics_dagster_tests.loading.helpers import DATASETS, Store, day
 
 CURSOR = "cursor_path: t, start_param: since, end_param: until"
 DAILY = "partitions: {every: day, start: 2024-01-01}"
@@ -151,3 +152,11 @@ def test_all_shapes_of_rows_count_as_what_they_are(duckdb_store: Store) -> None:
     file = file_of(duckdb_store, "write_disposition: replace", "")
     found = arrive(duckdb_store, file, [{}, {"a": None}, {"a": [1, 2]}, {"a": []}])
     assert (found.read, found.problem) == (4, None)
+
+
+def test_an_end_while_rows_are_counted_leaves_no_staged_rows(store: Store) -> None:
+    file = file_of(store, MERGE, "")
+    with pytest.raises(LoadError, match="no_such_column"):
+        arrive(store, file, [row(1, 1)], then="UPDATE {} SET no_such_column = 1")
+    assert store.ids("rows") == [1]
+    assert store.fetch(DATASETS) == []
