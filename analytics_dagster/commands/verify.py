@@ -21,7 +21,8 @@ from analytics_dagster.commands.choice import (
 )
 from analytics_dagster.commands.progress import LoadProgress
 from analytics_dagster.commands.terminal import CommandError, standard_error, standard_output, table
-from analytics_dagster.loading.verify import Comparison, Difference, unreadable_range, verify
+from analytics_dagster.loading.compare import Comparison, Difference
+from analytics_dagster.loading.verify import unreadable_range, verify
 from analytics_dagster.orchestration.assets import asset_key
 from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.errors import LoadError

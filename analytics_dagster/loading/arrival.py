@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from dlt.common.schema.typing import C_DLT_LOAD_ID
 from dlt.common.schema.utils import has_table_seen_data
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.sql_client import SqlClientBase
 
 from analytics_dagster.loading.cursor import cursor_column
@@ -105,10 +103,9 @@ def count_arrived(prepared: PreparedLoad, windows: Sequence[Window], *, full_ref
         found: dict[str, int] = {}
         if counts:
             query = ", ".join(f"(SELECT count(*) FROM {rows})" for rows in counts.values())
-            with suppress(DatabaseUndefinedRelation):  # nothing was staged
-                rows = client.execute_sql(f"SELECT {query}")
-                assert rows is not None
-                found = dict(zip(counts, rows[0], strict=True))
+            rows = client.execute_sql(f"SELECT {query}")
+            assert rows is not None
+            found = dict(zip(counts, rows[0], strict=True))
     return Arrival(read, may_discard=discards, **{"stored": 0, **found})
 
 

@@ -180,7 +180,7 @@ class StoredRows:
         if table.parent:
             own = ", ".join(map(self._quoted, (_ID, _PARENT, _PLACE)))
             which = _ROOT
-        columns = "".join(f", {self._read(column, kind)}" for column, _, kind in table.columns)
+        columns = "".join(f", {self._quoted(column)}" for column, _, _ in table.columns)
         conditions: list[str] = []
         if ids:
             literal = self._sql.capabilities.escape_literal
@@ -197,7 +197,8 @@ class StoredRows:
             yield [(row[0], row[1], row[2], row[3:]) for row in batch]
 
     def _fetched(self, query: str) -> Iterator[Sequence[tuple[Any, ...]]]:
-        if self._is("postgres"):  # whose driver would fetch all rows at once without a named cursor
+        if self._client.config.destination_type.endswith(".postgres"):
+            # Its driver would fetch all rows at once without a named cursor.
             with self._sql.native_connection.cursor("verify") as cursor:
                 cursor.execute(query)
                 while batch := cursor.fetchmany(_BATCH):
@@ -207,16 +208,8 @@ class StoredRows:
             while batch := cursor.fetchmany(_BATCH):
                 yield batch
 
-    def _read(self, column: str, kind: str | None) -> str:
-        name = self._quoted(column)
-        # As text, so that no driver makes doubles of the numbers in it.
-        return f"CAST({name} AS TEXT)" if kind == "json" and self._is("duckdb", "postgres") else name
-
     def _quoted(self, column: str) -> str:
         return self._sql.escape_column_name(column)
-
-    def _is(self, *destinations: str) -> bool:
-        return self._client.config.destination_type.rsplit(".", 1)[-1] in destinations
 
 
 @contextmanager
@@ -297,7 +290,7 @@ def _fold(scratch: duckdb.DuckDBPyConnection, rows: str, children: str) -> None:
             CASE WHEN said IS NULL THEN hash ELSE md5(concat(hash, said)) END AS hash
         FROM {rows} AS rows LEFT JOIN (
             -- Sums, since the memory for them does not grow with the number of rows.
-            SELECT parent, concat_ws(' ', count(*), sum(md5_number_lower(hash)), sum(md5_number_upper(hash)))
+            SELECT parent, concat_ws(' ', sum(md5_number_lower(hash)), sum(md5_number_upper(hash)))
                 AS said
             FROM {children} GROUP BY parent
         ) AS nested ON nested.parent = rows.id;
