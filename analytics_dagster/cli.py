@@ -245,6 +245,57 @@ def verify(api: ApiName, resource: ResourceNames = None, start: From = None, end
     verify_api(api, resource or [], start, end)
 
 
+@app.command()
+def state(
+    api: ApiName,
+    resource: Annotated[
+        str | None, typer.Option("--resource", "-r", metavar="NAME", help="Only this resource.")
+    ] = None,
+    moved_to: Annotated[
+        str | None,
+        typer.Option("--set", metavar="T", help="Move the stored cursor: an ISO 8601 time, or a number."),
+    ] = None,
+    *,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Keep the stored rows, though the file was changed since.")
+    ] = False,
+) -> None:
+    """Show what is stored of each resource: table, rows, cursor; and what the file no longer has.
+
+    A load that would damage stored rows, because their primary key, cursor, `data_selector` or partitions
+    were changed in the file, is refused. `--accept` says that the rows are right all the same.
+
+    Exit codes: 0 it worked; 1 it did not.
+
+    Example: `analytics-dagster state example --resource orders --set 2024-01-31T12:00:00Z`
+    """
+    from analytics_dagster.commands.state import show_state
+
+    show_state(api, resource, moved_to, accepted=accept)
+
+
+@app.command()
+def reset(
+    api: ApiName,
+    resource: Annotated[
+        str, typer.Argument(metavar="RESOURCE", help="The resource; it may be gone from the file.")
+    ],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Drop tables, stored cursor and partition status of a resource, so that it starts from nothing.
+
+    Shows what it will do, and asks. Partition status is that in the instance of `DAGSTER_HOME`, if set.
+
+    Exit codes: 0 it was reset, or nothing was stored; 1 it was not.
+
+    Example: `analytics-dagster reset example orders`
+    """
+    from analytics_dagster.commands.reset import reset_resource
+
+    reset_resource(api, resource, confirmed=yes)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit.
 

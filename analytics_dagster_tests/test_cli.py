@@ -16,7 +16,7 @@ import pytest
 from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster_tests.cli_runner import Cli, fresh_cli, start, write_api
 
-COMMANDS = ["demo", "sandbox", "schema", "validate", "check", "preview", "load"]
+COMMANDS = ["demo", "sandbox", "schema", "validate", "check", "preview", "load", "state", "reset"]
 
 
 @pytest.fixture

@@ -64,6 +64,10 @@ class Destination:
             )
         return Path(text).expanduser().absolute()
 
+    def is_missing(self) -> bool:
+        """Whether there is no DuckDB file yet, which a look into it would make."""
+        return self.type == "duckdb" and not self.duckdb_path().exists()
+
     def no_empty_file(self) -> AbstractContextManager[None]:
         """Inside, a failure takes away the DuckDB file that it made, if there is nothing in it."""
         return no_empty_file(self.duckdb_path()) if self.type == "duckdb" else nullcontext()

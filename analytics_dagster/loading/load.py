@@ -14,6 +14,7 @@ from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltSource
 from dlt.pipeline.pipeline import Pipeline
 
+from analytics_dagster.loading.changes import RefuseChanges
 from analytics_dagster.loading.cursor import CountRows, cursor_column
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.disposition import disposition, starts_over
@@ -21,6 +22,7 @@ from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.resolve import resolve
 from analytics_dagster.loading.source import build_source
 from analytics_dagster.loading.staging import staging_dropped, staging_name
+from analytics_dagster.loading.state import warn_of_gone
 from analytics_dagster.loading.workspace import private_directory
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import ApiFile, Resource, Window
@@ -134,10 +136,12 @@ def prepare_load(
         client = pipeline.sql_client()
         hint = disposition(resource, client, naming, window, full_refresh=full_refresh)
         source.resources[resource_name].apply_hints(write_disposition=hint)
+        source.resources[resource_name].add_step(RefuseChanges(file, resource_name, starts_over=fresh))
         # Parquet is many times faster than dlt's default for DuckDB; elsewhere it needs further packages.
         options: dict[str, Any] = {"loader_file_format": "parquet"} if destination.type == "duckdb" else {}
         turn = destination.turn(client, naming.normalize_tables_path(table))
         with turn, destination.no_empty_file(), staging_dropped(pipeline):
+            warn_of_gone(file, pipeline)
             yield PreparedLoad(source, pipeline, options, meter, counted, resource)
 
 

@@ -35,9 +35,19 @@ _HINTS = (
 )
 
 
-def schema_name(api: Api, resource: Resource) -> str:
-    """The name of dlt's schema and pipeline: one for each resource, so that no cursor is shared."""
-    return f"{table_key(api.name)}__{table_key(resource.name)}"
+def schema_name(api: Api, resource: Resource | str) -> str:
+    """The name of dlt's schema and pipeline: one for each resource, so that no cursor is shared.
+
+    Args:
+        api: The API.
+        resource: A resource, or the name of one that need not be in the file any more.
+    """
+    return schema_prefix(api) + table_key(resource if isinstance(resource, str) else resource.name)
+
+
+def schema_prefix(api: Api) -> str:
+    """How the names of all schemas of an API begin."""
+    return f"{table_key(api.name)}__"
 
 
 def rest_api_config(

@@ -62,3 +62,9 @@ class ContractError(LoadError):
     """Rows break the schema contract, the primary key or a column's type."""
 
     permanent = True
+
+
+class ChangedError(LoadError):
+    """The file says something else than when the stored rows were loaded, and a load would damage them."""
+
+    permanent = True
