@@ -1,4 +1,4 @@
-"""`state`: what is stored of an API's resources and how the file fits it; moves a cursor, accepts a change."""
+"""`state`: what is stored of an API's resources, and whether the file still fits it; moves a cursor."""
 
 from __future__ import annotations
 
@@ -102,6 +102,11 @@ def _show(
                 "–" if committed is None else _local(resource, committed.replace(microsecond=0)),
             )
             notes += _pending(file, resource, stored)
+            notes += [
+                f"{file.api.name}/{resource.name}: table `{one}` is left from before; nothing loads into it"
+                for one in stored.tables
+                if one != named and not one.startswith(f"{named}__")
+            ]
         left = gone(client, file.api) if all_of_them else []
     console.print(made)
     for note in [*notes, *(gone_text(file, one) for one in left)]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar, cast
 
 import dlt
@@ -121,7 +122,7 @@ def harmful_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Chan
         _SELECTOR: True,
         # Where rows find their old versions, a first cursor only reads all of them once more.
         _CURSOR: cursors or (new[_CURSOR] is not None and not finds_rows),
-        **dict.fromkeys(_READ_BY, cursors),
+        **{key: cursors and None not in (old.get(key), new[key]) for key in _READ_BY},
         _COLUMN: cursors and not changed & {_CURSOR, *_READ_BY},
         _EVERY: windows,
         _ZONE: windows,
@@ -135,19 +136,30 @@ def harmful_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Chan
     return found
 
 
-def _notes(old: Mapping[str, Any], new: Mapping[str, Any], *, has_cursor: bool) -> list[str]:
+def spelled(resources: Mapping[str, Any], name: str) -> str | None:
+    """How the name of a resource was written when it was stored; equal ones have the same table.
+
+    Args:
+        resources: dlt's state of resources, by their names.
+        name: As the file has it now.
+    """
+    alike = [one for one in resources if table_key(one) == table_key(name)]
+    return name if name in alike else next(iter(alike), None)
+
+
+def _notes(old: Mapping[str, Any], new: Mapping[str, Any], *, has_cursor: bool) -> Iterator[str]:
     """What a person should know of changes that do no harm."""
-    notes: list[str] = []
+    if (table := old.get(_TABLE, new[_TABLE])) != new[_TABLE]:
+        yield f"the rows so far stay in the table `{table}`, which is not loaded any more"
     start, was = new[_START], old.get(_START)
-    if start and was and start > was:
-        notes.append(f"partitions.start is later now ({was} -> {start}): rows before it stay in the table")
+    if start and was and datetime.fromisoformat(start) > datetime.fromisoformat(was):
+        yield f"partitions.start is later now ({was} -> {start}): rows before it stay in the table"
     first, was = new[_FIRST], old.get(_FIRST)
-    if has_cursor and first != was and _FIRST in old:
-        notes.append(
-            f"initial_value was changed ({_shown(was)} -> {_shown(first)}), which does nothing, as the stored"
-            " cursor is where this load begins; `analytics-dagster state … --set` moves that"
+    if has_cursor and first != was:
+        yield (
+            f"initial_value was changed ({_shown(was)} -> {_shown(first)}), which does nothing, as loads"
+            " begin at the stored cursor; `analytics-dagster state … --set` moves that"
         )
-    return notes
 
 
 def _shown(value: Any) -> str:
@@ -185,14 +197,15 @@ class RefuseChanges(PageStep):
             (index, one) for index, one in enumerate(self._file.api.resources) if one.name == self._name
         )
         new = definition(resource)
-        state = dlt.current.resource_state(pipe.name)
-        old = state.get(DEFINITION)
-        has_rows = bool(dlt.current.source_schema().data_table_names(seen_data_only=True))
-        if old is not None and has_rows and not self._starts_over:
-            if changes := harmful_changes(old, new):
+        resources: dict[str, Any] = dlt.current.source_state().setdefault("resources", {})
+        state: dict[str, Any] = resources.pop(spelled(resources, self._name) or self._name, {})
+        resources[self._name] = state
+        old: Definition | None = state.get(DEFINITION)
+        if old and dlt.current.source_schema().data_table_names(seen_data_only=True):
+            if not self._starts_over and (changes := harmful_changes(old, new)):
                 raise ChangedError(self._message(index, changes))
-            has_cursor = new[_EVERY] is None and new[_COLUMN] in state.get("incremental", {})
-            for note in _notes(old, new, has_cursor=has_cursor):
+            has_cursor = not self._starts_over and new[_COLUMN] in state.get("incremental", {})
+            for note in _notes(old, new, has_cursor=has_cursor and new[_EVERY] is None):
                 _log.warning("%s: resource `%s`: %s.", self._file.path, self._name, note)
         state[DEFINITION] = new
         return self

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 from dlt.common.schema import Schema
 from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.destinations.sql_client import SqlClientBase
 
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.source import schema_name
@@ -115,7 +117,7 @@ def _plan(client: SqlJobClientBase, api: Api, resource: str) -> Reset | None:
 
 
 def _drop(client: SqlJobClientBase, plan: Reset) -> None:
-    """Rows without a cursor come again; a cursor without its rows would lose them. So the state goes first."""
+    """A cursor without its rows would leave them out for good, so the state goes first."""
     state, loads, version = (f"DELETE FROM {place} = %s" for place in _places(client))  # noqa: S608 - names
     client.sql_client.execute_sql(state, plan.stored.schema)
     client.sql_client.drop_tables(*plan.tables)
@@ -125,7 +127,7 @@ def _drop(client: SqlJobClientBase, plan: Reset) -> None:
 
 def _places(client: SqlJobClientBase) -> Iterator[str]:
     """dlt's tables of state, loads and schemas, each with the column that names the schema or pipeline."""
-    schema, sql = client.schema, client.sql_client
+    schema, sql = client.schema, cast("SqlClientBase[Any]", client.sql_client)
     for table, column in (
         (schema.state_table_name, "pipeline_name"),
         (schema.loads_table_name, "schema_name"),

@@ -11,18 +11,19 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import dlt
+from dlt.common.destination.client import StorageSchemaInfo
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema import Schema
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.pipeline.pipeline import Pipeline
 from dlt.pipeline.state_sync import load_pipeline_state_from_destination
 
-from analytics_dagster.loading.changes import DEFINITION, Change, definition, harmful_changes
+from analytics_dagster.loading.changes import DEFINITION, Change, definition, harmful_changes, spelled
 from analytics_dagster.loading.cursor import cursor_column, is_number_cursor
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.source import schema_name, schema_prefix
-from analytics_dagster.loading.staging import staging_dropped, staging_name
+from analytics_dagster.loading.staging import staging_name
 from analytics_dagster.loading.workspace import private_directory
 from analytics_dagster.reading.errors import LoadError
 from analytics_dagster.reading.redaction import Redactor
@@ -118,10 +119,7 @@ def read_stored(client: SqlJobClientBase, api: Api, schema: str) -> Stored | Non
         api: The API.
         schema: dlt's name of the resource's schema.
     """
-    try:
-        found = client.get_stored_schema(schema)
-    except DestinationUndefinedEntity:
-        return None
+    found = cast("StorageSchemaInfo | None", client.get_stored_schema(schema))  # which the stubs deny
     if found is None:
         return None
     tables = Schema.from_stored_schema(json.loads(found.schema)).data_tables(seen_data_only=True)
@@ -132,14 +130,13 @@ def read_stored(client: SqlJobClientBase, api: Api, schema: str) -> Stored | Non
     resources: dict[str, Any] = (
         cast("Any", state or {}).get("sources", {}).get(schema, {}).get("resources", {})
     )
-    # A name cannot be told from that of its schema, which is written otherwise.
-    known = (*resources, *(str(table.get("resource")) for table in tables if table.get("resource")))
-    name = next((one for one in known if schema_name(api, one) == schema), None)
+    # The schema's name is not written as the resource's; before the first state, it is all there is.
+    name = spelled(resources, schema.removeprefix(schema_prefix(api)))
     return Stored(
         name or schema.removeprefix(schema_prefix(api)),
         schema,
         [str(table.get("name")) for table in tables],
-        resources.get(name, {}) if name else {},
+        resources[name] if name else {},
     )
 
 
@@ -172,7 +169,7 @@ def warn_of_gone(file: ApiFile, pipeline: Pipeline) -> None:
     """Log a warning for each resource that is stored and gone from the file, once in a process."""
     with reading(pipeline) as client:
         for stored in gone(client, file.api):
-            known = (client.sql_client.fully_qualified_dataset_name(), stored.schema)
+            known = (str(file.path.absolute()), stored.schema)
             if known not in _told:
                 _told.add(known)
                 _log.warning(gone_text(file, stored))
@@ -294,9 +291,10 @@ def _changing(
             with pipeline.managed_state(extract_state=True) as state:
                 sources = cast("Any", state).get("sources", {})
                 resources = sources.get(pipeline.pipeline_name, {}).get("resources", {})
-                if resource.name not in resources:
+                name = spelled(resources, resource.name)
+                if name is None:
                     raise StateError("nothing was loaded yet.")
-                yield resources[resource.name]
+                yield resources[name]
             pipeline.normalize()
             pipeline.load(raise_on_failed_jobs=True)
 
