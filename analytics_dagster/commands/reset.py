@@ -12,7 +12,7 @@ from analytics_dagster.commands.runs import current_instance
 from analytics_dagster.commands.terminal import CommandError, standard_output
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.reset import Reset, plan_reset, reset
-from analytics_dagster.loading.state import cursor_text
+from analytics_dagster.loading.stored import cursor_text
 from analytics_dagster.orchestration.history import forget, materialized_partitions
 from analytics_dagster.spec.problems import nearest
 

@@ -15,19 +15,18 @@ from analytics_dagster.loading.changes import definition, harmful_changes
 from analytics_dagster.loading.cursor import cursor_column
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.source import schema_name
-from analytics_dagster.loading.state import (
+from analytics_dagster.loading.state import accept, cursor_zone, set_cursor
+from analytics_dagster.loading.stored import (
     Stored,
-    accept,
     count_rows,
     cursor_text,
-    cursor_zone,
     gone,
     gone_text,
     last_commit,
     opened,
     read_stored,
     reading,
-    set_cursor,
+    table_of,
 )
 from analytics_dagster.spec import ApiFile, Resource
 
@@ -89,7 +88,7 @@ def _show(
             if stored is None:
                 made.add_row(resource.name, "–", "–", "–", "–", "never")
                 continue
-            named = client.schema.naming.normalize_tables_path(resource.table_name or resource.name)
+            named = table_of(client.schema, resource)
             count = count_rows(client, named)
             cursor = stored.cursors.get(cursor_column(resource) or "")
             committed = last_commit(client, stored.schema)

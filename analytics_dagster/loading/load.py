@@ -22,7 +22,7 @@ from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.resolve import resolve
 from analytics_dagster.loading.source import build_source
 from analytics_dagster.loading.staging import staging_dropped, staging_name
-from analytics_dagster.loading.state import warn_of_gone
+from analytics_dagster.loading.stored import warn_of_gone
 from analytics_dagster.loading.workspace import private_directory
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import ApiFile, Resource, Window

@@ -12,15 +12,17 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.source import schema_name
-from analytics_dagster.loading.state import (
+from analytics_dagster.loading.stored import (
     Stored,
     count_rows,
     opened,
     read_stored,
     reading,
     stored_schemas,
+    table_of,
 )
 from analytics_dagster.spec import Api, ApiFile
+from analytics_dagster.spec.combinations import table_key
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,9 @@ def reset(
         and_also()
         return None
     with opened(file, destination, resource) as pipeline:
-        naming = Schema(pipeline.pipeline_name).naming
-        given = {one.name: one.table_name or one.name for one in file.api.resources}
-        turn = destination.turn(
-            pipeline.sql_client(), naming.normalize_tables_path(given.get(resource, resource))
-        )
+        schema = Schema(pipeline.pipeline_name)
+        tables = {one.name: table_of(schema, one) for one in file.api.resources}
+        turn = destination.turn(pipeline.sql_client(), tables.get(resource, table_key(resource)))
         with turn, reading(pipeline) as client:
             plan = _plan(client, file.api, resource)
             with client.maybe_ddl_transaction():
@@ -103,6 +103,8 @@ def _plan(client: SqlJobClientBase, api: Api, resource: str) -> Reset | None:
         if name != schema and (other := read_stored(client, api, name))
         for table in other.tables
     }
+    if all(schema_name(api, one) != schema for one in api.resources):
+        others |= _taken_along(client, api, stored)
     counts = {table: count_rows(client, table) for table in stored.tables if table not in others}
     records = (
         client.sql_client.execute_sql(f"SELECT COUNT(*) FROM {place} = %s", schema)  # noqa: S608 - names
@@ -114,6 +116,16 @@ def _plan(client: SqlJobClientBase, api: Api, resource: str) -> Reset | None:
         {table: others[table] for table in stored.tables if table in others},
         sum(int(rows[0][0]) for rows in records if rows),
     )
+
+
+def _taken_along(client: SqlJobClientBase, api: Api, stored: Stored) -> dict[str, str]:
+    """The tables of a gone resource that another one has by its `table_name`, with that one's name."""
+    return {
+        table: one.name
+        for one in api.resources
+        for table in stored.tables
+        if f"{table}__".startswith(f"{table_of(client.schema, one)}__")
+    }
 
 
 def _drop(client: SqlJobClientBase, plan: Reset) -> None:
