@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import duckdb
 import pytest
 
+from analytics_dagster.loading.load import load
 from analytics_dagster.sandbox import RunningSandbox
+from analytics_dagster.spec import Window, read_file
 from analytics_dagster_tests.cli_runner import Cli, fresh_cli, write_api
 
 FILE = """\
@@ -60,12 +63,16 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 
 
 @pytest.fixture
-def loaded(cli: Cli, path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def loaded(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The API file, whose orders and three days of events are loaded; no secret is set any more."""
-    monkeypatch.setenv("UNSET_KEY", "sandbox-key")
-    assert cli("load", "acme", "-r", "orders").code == 0
-    assert cli("load", "acme", "-r", "events", "--from", "2024-01-01", "--to", "2024-01-04").code == 0
-    monkeypatch.delenv("UNSET_KEY")
+    with monkeypatch.context() as patch:
+        patch.setenv("UNSET_KEY", "sandbox-key")
+        load(read_file(path), "orders")
+        load(
+            read_file(path),
+            "events",
+            Window(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 4, tzinfo=UTC)),
+        )
     return path
 
 

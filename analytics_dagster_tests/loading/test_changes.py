@@ -165,7 +165,7 @@ def test_a_resource_that_stays_the_same_stores_its_state_once(
     sandbox: RunningSandbox, duckdb_store: Store
 ) -> None:
     file = sandbox_file(sandbox.url, EVENTS)
-    for number in (1, 2, 2, 3):
+    for number in (1, 2, 2):
         load_into(duckdb_store, file, "events", day(number))
     assert stored_states(duckdb_store) == 1
 

@@ -45,6 +45,8 @@ def test_a_moved_cursor_is_where_the_next_load_begins(sandbox: RunningSandbox, s
     assert rows == len(list(sandbox.data.truth("orders", updated_after="2024-01-03T03:00:00Z")))
     assert store.versions("orders") == versions(sandbox.data.truth("orders"))
     assert load_into(store, file, "orders").rows == 0  # and its end is the cursor again
+    set_cursor(file, only(file), last, store.destination)
+    assert load_into(store, file, "orders").rows > 0  # rows at the cursor itself come too
 
 
 def test_a_number_is_moved_as_one(sandbox: RunningSandbox, duckdb_store: Store) -> None:
