@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import dlt
 from dlt.common.schema.typing import TColumnSchema
@@ -24,8 +25,14 @@ from analytics_dagster.loading.source import build_source
 from analytics_dagster.loading.staging import staging_dropped, staging_name
 from analytics_dagster.loading.stored import warn_of_gone
 from analytics_dagster.loading.workspace import private_directory
+from analytics_dagster.reading.errors import UnstableError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import ApiFile, Resource, Window
+
+READINGS = 3  # at most, of rows that come or go meanwhile
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -168,8 +175,34 @@ def load(
         LoadError: If the load fails.
     """
     windows = [window] if window else []
-    with prepare_load(
-        file, resource_name, windows, destination, full_refresh=full_refresh, auth=auth
-    ) as prepared:
-        prepared.pipeline.run(prepared.source, **prepared.options).raise_on_failed_jobs()
-        return prepared.result()
+
+    def once() -> LoadResult:
+        with prepare_load(
+            file, resource_name, windows, destination, full_refresh=full_refresh, auth=auth
+        ) as prepared:
+            prepared.pipeline.run(prepared.source, **prepared.options).raise_on_failed_jobs()
+            return prepared.result()
+
+    return until_stable(once)
+
+
+def until_stable(once: Callable[[], T]) -> T:
+    """Load, and load anew where rows came or went while they were read.
+
+    Args:
+        once: Prepares and runs one load, which commits nothing if it fails.
+
+    Raises:
+        UnstableError: If that happened each time.
+        LoadError: If the load fails.
+    """
+    for reading in range(1, READINGS):
+        try:
+            return once()
+        except UnstableError as error:
+            _log.warning("%s\nReading again from the start (%d of %d).", error, reading + 1, READINGS)
+    try:
+        return once()
+    except UnstableError as error:
+        problem = UnstableError(f"{error} It was read {READINGS} times.")
+    raise problem

@@ -21,7 +21,7 @@ from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.paginators import build_paginator
 from analytics_dagster.reading.session import ApiSession
-from analytics_dagster.spec import Api, Auth, Incremental, OAuth2Auth, Resource, Window
+from analytics_dagster.spec import Api, Auth, Incremental, OAuth2Auth, Resource, SimplePaginator, Window
 from analytics_dagster.spec.combinations import table_key
 
 _HINTS = (
@@ -158,6 +158,11 @@ def _endpoint(
 ) -> dict[str, Any]:
     endpoint = resource.endpoint if filtered else from_the_first(resource)
     paginator = endpoint.paginator or api.client.paginator
+    selector = endpoint.data_selector
+    if single_entity_path(endpoint.path):  # one row by its id, which has no pages, as dlt knows by the path
+        paginator = paginator or SimplePaginator(type="single_page")
+        selector = selector or "$"
+    key = resource.primary_key or ()
     incremental = endpoint.incremental
     return _given(
         path=endpoint.path,
@@ -167,11 +172,14 @@ def _endpoint(
         data=endpoint.data,
         headers=endpoint.headers or None,
         auth=auth(endpoint.auth),
-        data_selector=endpoint.data_selector,
-        # One row by its id has no pages, which dlt knows by the path.
-        paginator=build_paginator(paginator, endpoint.data_selector, meter)
-        if paginator or not single_entity_path(endpoint.path)
-        else None,
+        data_selector=selector,
+        paginator=build_paginator(
+            paginator,
+            selector,
+            meter,
+            required=endpoint.data_selector_required,
+            key=[key] if isinstance(key, str) else key,
+        ),
         response_actions=[action.model_dump(exclude_none=True) for action in endpoint.response_actions]
         or None,
         incremental=_incremental(incremental, cursor_column(resource) or "", window) if incremental else None,

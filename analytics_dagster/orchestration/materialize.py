@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import dagster as dg
 
-from analytics_dagster.loading.load import LoadResult, prepare_load
+from analytics_dagster.loading.load import LoadResult, prepare_load, until_stable
 from analytics_dagster.loading.steps import step_size
 from analytics_dagster.orchestration.checks import NAME, Checked, check_result, check_step
 from analytics_dagster.orchestration.integration import DagsterDltResource, DagsterDltTranslator
@@ -78,19 +78,20 @@ def materialize(
     checks = context.selected_asset_check_keys
 
     def load(step: list[Window]) -> _Step:
-        with (
-            _logged(context.log) as progress,
-            prepare_load(
-                file,
-                resource_name,
-                step,
-                destination.destination(),
-                full_refresh=config.full_refresh,
-                auth=credentials.auth(),
-                values=credentials.variables(),
-                on_change=lambda meter: progress(key, step, meter),
-            ) as prepared,
-        ):
+        with _logged(context.log) as progress:
+            return until_stable(lambda: load_once(step, progress))
+
+    def load_once(step: list[Window], progress: Watcher) -> _Step:
+        with prepare_load(
+            file,
+            resource_name,
+            step,
+            destination.destination(),
+            full_refresh=config.full_refresh,
+            auth=credentials.auth(),
+            values=credentials.variables(),
+            on_change=lambda meter: progress(key, step, meter),
+        ) as prepared:
             events = dlt.run(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
                 context=context,
                 dlt_source=prepared.source,

@@ -38,6 +38,10 @@ class PageError(LoadError):
     """A page does not look as the file says, or pages do not come to an end."""
 
 
+class UnstableError(PageError):
+    """Rows came or went while they were read, so that some may be missing; another reading may be whole."""
+
+
 class SelectorError(PageError):
     """`data_selector` matches nothing in an answer."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from dlt.sources.helpers.rest_client import paginators as dlt_paginators
@@ -16,11 +16,13 @@ from analytics_dagster.reading.counting import CountedOffset, CountedPageNumber
 from analytics_dagster.reading.errors import PageError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.origins import without_query
-from analytics_dagster.reading.selection import RowSelection
+from analytics_dagster.reading.selection import Page, RowSelection
+from analytics_dagster.reading.totals import StatedTotal, Tally
 from analytics_dagster.reading.wire import Answer
 from analytics_dagster.spec import OffsetPaginator, PageNumberPaginator, Paginator
 
 _MESSAGE = 500  # characters that are shown of what dlt says; it quotes whole answers
+_EMPTY_PAGES = 1_000  # in a row, after which nothing is expected any more
 
 
 class WatchedPaginator(dlt_paginators.BasePaginator):
@@ -29,18 +31,23 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
     Args:
         pages: The paginator that knows the way; None to choose one by the first answer, as dlt does.
         selection: Where an answer holds its rows.
+        tally: Holds what came against what the API states.
         meter: Counts pages.
     """
 
     def __init__(
-        self, pages: dlt_paginators.BasePaginator | None, selection: RowSelection, meter: Meter
+        self,
+        pages: dlt_paginators.BasePaginator | None,
+        selection: RowSelection,
+        tally: Tally,
+        meter: Meter,
     ) -> None:
         super().__init__()
         self._pages = pages
         self._selection = selection
+        self._tally = tally
         self._meter = meter
         self._asked: set[int] = set()
-        self._last_body: int | None = None
 
     @property
     def has_next_page(self) -> bool:
@@ -54,39 +61,62 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         request.params, request.json = copy.deepcopy((request.params, request.json))
         if self._pages is not None:
             self._pages.init_request(request)
+        offset = self._pages if isinstance(self._pages, dlt_paginators.OffsetPaginator) else None
+        self._tally.begin(first=offset.initial_value if offset else 0)
         self._asked = {_fingerprint(request)}
-        self._last_body = None
+        self._seen: set[int] = set()
+        self._last: int | None = None
+        self._empty = 0
 
     def update_state(self, response: Response, data: list[Any] | None = None) -> None:
         """Look at a page.
 
         Raises:
             SelectorError: If the answer has nothing where its rows should be.
-            PageError: If the page is the one before again, or does not say what comes next.
+            PageError: If the page came before, does not say what comes next, or does not add up with what
+                the API states.
+            UnstableError: If rows came or went since the page before.
         """
         assert isinstance(response, Answer)
         self._meter.add(pages=1)
-        rows = self._selection.rows(response, data)
-        body = hash(response.content)
-        if rows and body == self._last_body:
-            raise PageError(
-                f"Two pages of {without_query(response.url)} are the same: the API seems not to know the"
-                " paginator's parameters. Check their names; if the API sends all rows at once, write"
-                " `paginator: single_page`."
-            )
-        self._last_body = body
+        page = self._selection.page(response, data)
+        self._refuse_repeated(page)
         if self._pages is None:
             self._pages, _ = PaginatorFactory().create_paginator(response)
+        self._tally.add(page, self._pages)
         try:
-            self._pages.update_state(response, rows)
+            self._pages.update_state(response, page.rows)
         except ValueError as error:
             problem = PageError(f"{without_query(response.url)}: {error!s:.{_MESSAGE}}")
         else:
             _end_at_empty_reference(self._pages)
-            if isinstance(self._pages, CountedOffset):
-                self._meter.stated = self._pages.stated_rows
+            self._tally.check(page, self._pages)
+            self._meter.stated = self._tally.expected
             return
         raise problem
+
+    def _refuse_repeated(self, page: Page) -> None:
+        rows, address = page.rows, without_query(page.answer.url)
+        if len(rows) > 1:  # what is around the rows may differ, such as the time of the answer
+            mark = hash(repr((len(rows), rows[0], rows[len(rows) // 2], rows[-1])))
+            is_repeated = mark in self._seen
+            self._seen.add(mark)
+        else:
+            mark = hash(page.answer.content)
+            is_repeated = bool(rows) and mark == self._last
+        self._last = mark
+        if is_repeated:
+            raise PageError(
+                f"Two pages of {address} are the same: the API seems not to know the paginator's parameters,"
+                " or leads in a circle. Check the parameters' names; if the API sends all rows at once, write"
+                " `paginator: single_page`."
+            )
+        self._empty = 0 if rows else self._empty + 1
+        if self._empty >= _EMPTY_PAGES:
+            raise PageError(
+                f"{self._empty:,} pages of {address} in a row were empty, and still there is a next one."
+                " Check the paginator; where an empty page is the last, write `stop_after_empty_page: true`."
+            )
 
     def update_request(self, request: Request) -> None:
         """Turn the request into the one for the next page.
@@ -109,29 +139,55 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         self._asked.add(asked)
 
 
-def build_paginator(paginator: Paginator | None, data_selector: str | None, meter: Meter) -> WatchedPaginator:
+def build_paginator(
+    paginator: Paginator | None,
+    data_selector: str | None,
+    meter: Meter,
+    *,
+    required: bool = True,
+    key: Sequence[str] = (),
+) -> WatchedPaginator:
     """The paginator that an API file describes, for `rest_api_source`.
 
     Args:
         paginator: The file's paginator; None or `auto` to choose one by the first answer, as dlt does.
         data_selector: Where an answer holds its rows; None where dlt finds it.
         meter: Counts pages.
+        required: Whether an answer without anything at the selector is an error.
+        key: The fields that tell rows apart.
     """
-    selection = RowSelection(data_selector)
+    selection = RowSelection(data_selector, required=required)
+    tally = _tally(paginator, selection, key)
     if paginator is None or paginator.type == "auto":
-        return WatchedPaginator(None, selection, meter)
+        return WatchedPaginator(None, selection, tally, meter)
     options = paginator.model_dump(exclude={"type"})
     pages: dlt_paginators.BasePaginator
     # Without one list, the length of a page is not known, and dlt's own paginators have to do.
     if selection.is_one_list and isinstance(paginator, OffsetPaginator):
-        pages = CountedOffset(must_fit=True, **options)
+        pages = CountedOffset(tally, **options)
     elif selection.is_one_list and isinstance(paginator, PageNumberPaginator):
         # dlt's default path is `total`, which in many APIs does not count pages.
-        pages = CountedPageNumber(must_fit="total_path" in paginator.model_fields_set, **options)
+        pages = CountedPageNumber(tally, must_fit=paginator.names_total, **options)
     else:
         kind = "json_link" if paginator.type == "json_response" else paginator.type  # dlt's older word
+        if not isinstance(paginator, OffsetPaginator | PageNumberPaginator):
+            del options["total_path"]
         pages = cast("dlt_paginators.BasePaginator", create_paginator(cast("Any", {"type": kind, **options})))
-    return WatchedPaginator(pages, selection, meter)
+    return WatchedPaginator(pages, selection, tally, meter)
+
+
+def _tally(paginator: Paginator | None, selection: RowSelection, key: Sequence[str]) -> Tally:
+    """What the file says of totals."""
+    path, is_null = None, False
+    if paginator is not None and paginator.names_total:
+        path, is_null = paginator.total_path, paginator.total_path is None
+    of_pages = StatedTotal(None, wanted=False)
+    if isinstance(paginator, PageNumberPaginator):
+        of_pages = StatedTotal(paginator.total_path, wanted=not is_null)
+        # How many rows are before a later page is not known.
+        begins = paginator.page in (None, paginator.base_page)
+        return Tally(StatedTotal(None, wanted=begins and not is_null), of_pages, selection, key)
+    return Tally(StatedTotal(path, wanted=not is_null), of_pages, selection, key)
 
 
 def _never_ignoring(hook: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 from dlt.common import jsonpath
 from dlt.sources.helpers.rest_client.detector import find_response_page_data
 
+from analytics_dagster.reading.decode import decode_json
 from analytics_dagster.reading.errors import SelectorError
 from analytics_dagster.reading.origins import without_query
 from analytics_dagster.reading.wire import Answer
@@ -16,14 +19,30 @@ from analytics_dagster.reading.wire import Answer
 _FIELDS = re.compile(r"""\$?(?:\.?(?:[A-Za-z_][\w-]*|"[^"]*"|'[^']*'|\['[^']*'\]|\["[^"]*"\]|\[\d+\]))*""")
 
 
+@dataclass(frozen=True)
+class Page:
+    """What an answer holds.
+
+    `rows` is the list at the selector, before a filter or a further `[*]` picks from it; `around` are the
+    objects that the list is in, by their paths (`""` for the outermost); None where the rows do not come
+    out of one list.
+    """
+
+    answer: Answer
+    rows: list[Any]
+    around: Mapping[str, dict[str, Any]] | None
+
+
 class RowSelection:
     """Finds the rows of each page of one endpoint.
 
     Args:
         data_selector: The file's; None to look for them in the first answer, as dlt does.
+        required: Whether an answer without anything at the selector is an error.
     """
 
-    def __init__(self, data_selector: str | None) -> None:
+    def __init__(self, data_selector: str | None, *, required: bool = True) -> None:
+        self._required = required
         self._set(data_selector)
 
     @property
@@ -31,33 +50,61 @@ class RowSelection:
         """Whether rows come out of one list an answer, so that its length is the length of the page."""
         return self._has_list
 
-    def rows(self, answer: Answer, selected: list[Any] | None) -> list[Any]:
-        """The list that a page has at the selector, before a filter or a further `[*]` picks from it.
+    def page(self, answer: Answer, selected: list[Any] | None) -> Page:
+        """What an answer holds.
 
         Args:
-            answer: The page.
+            answer: The answer.
             selected: What dlt found with the whole selector.
 
         Raises:
-            SelectorError: If the selector matches nothing. An empty list and null are no rows, and fine.
+            SelectorError: If the selector matches nothing, or there are no rows and the answer tells of an
+                error. Apart from that an empty list and null are no rows, and fine.
         """
         document = answer.json()
         if self._selector is None:
             path, _ = find_response_page_data(document)
             self._set(".".join(path))
         if answer.status_code == 204:
-            return []
-        found = jsonpath.find_values(self._list, document)
-        empty = not selected and not (found and found[0] in ([], None))
-        if not found or (empty and self._whole and not jsonpath.find_values(self._whole, document)):
+            return Page(answer, [], {})
+        matches = self._list.find(document)
+        value: Any = matches[0].value if matches else None
+        is_empty = not selected and value in (None, [])
+        self._check(answer, document, is_there=bool(matches), is_empty=is_empty, selected=selected)
+        if not self._has_list or not (isinstance(value, list) or is_empty):
+            return Page(answer, selected or [], None)
+        around: dict[str, dict[str, Any]] = {"": document} if isinstance(document, dict) else {}
+        inside = matches[0].context if matches else None
+        while inside is not None and inside.context is not None:
+            if isinstance(inside.value, dict):
+                around[f"{inside.full_path}."] = inside.value
+            inside = inside.context
+        return Page(answer, cast("list[Any]", value or []), around)
+
+    def rows_again(self, body: bytes, charset: str) -> list[Any]:
+        """The rows of an earlier page as they came; those that were given out may be changed by now."""
+        found = self._list.find(decode_json(body, charset))
+        return cast("list[Any]", found[0].value) if found and isinstance(found[0].value, list) else []
+
+    def _check(
+        self, answer: Answer, document: Any, *, is_there: bool, is_empty: bool, selected: list[Any] | None
+    ) -> None:
+        lacks = not is_there
+        if not lacks and not selected and not is_empty and self._whole:
+            lacks = not self._whole.find(document)
+        error = _error_in(document) if lacks or is_empty else None
+        if lacks and (self._required or error):
             raise SelectorError(
                 f"data_selector `{self._selector}` matches nothing in an answer of"
                 f" {without_query(answer.url)}. Correct data_selector if the rows are elsewhere, or see"
-                f" whether the API tells of an error. {answer.beginning()}"
+                f" whether the API tells of an error; if an answer may lack it, write"
+                f" `data_selector_required: false`. {answer.beginning()}"
             )
-        if self._has_list and isinstance(found[0], list):
-            return cast("list[Any]", found[0])
-        return selected or []
+        if is_empty and error and self._required:
+            raise SelectorError(
+                f"An answer of {without_query(answer.url)} has no rows, and something in `{error}`. If that"
+                f" is no error, write `data_selector_required: false`. {answer.beginning()}"
+            )
 
     def _set(self, selector: str | None) -> None:
         self._selector = selector
@@ -71,3 +118,10 @@ class RowSelection:
         self._list = jsonpath.compile_path(fields[0] or "$" if self._has_list else whole)
         # A filter may well let nothing through.
         self._whole = None if "?" in text else jsonpath.compile_path(whole)
+
+
+def _error_in(document: Any) -> str | None:
+    """The key with which an answer tells of an error."""
+    if not isinstance(document, dict):
+        return None
+    return next((key for key in ("error", "errors") if cast("dict[str, Any]", document).get(key)), None)

@@ -7,14 +7,14 @@ from pydantic import Field
 from analytics_dagster.spec.auth import Auth
 from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.paginators import Paginator
-from analytics_dagster.spec.texts import Names, TimeFormat
+from analytics_dagster.spec.texts import JsonPath, Names, TimeFormat
 from analytics_dagster.spec.units import Timezone
 
 
 class Incremental(Model):
     """The clock that the API filters on, and how its bounds are written."""
 
-    cursor_path: str = Field(description="Where a row carries the cursor (JSONPath).")
+    cursor_path: JsonPath = Field(description="Where a row carries the cursor (JSONPath).")
     initial_value: Any = Field(default=None, description="Where a first load without partitions starts.")
     end_value: Any = Field(default=None, description="Where a load without partitions ends.")
     last_value_func: Literal["min", "max"] = "max"
@@ -57,8 +57,12 @@ class EndpointOptions(Model):
     data: Any = None
     headers: dict[str, Any] = Field(default={})
     paginator: Paginator | None = None
-    data_selector: str | None = Field(
+    data_selector: JsonPath | None = Field(
         default=None, description="Where an answer holds its rows (JSONPath); without it, dlt looks for them."
+    )
+    data_selector_required: bool = Field(
+        default=True,
+        description="Whether an answer with nothing at data_selector is an error, or has no rows.",
     )
     response_actions: list[ResponseAction] = Field(default=[])
     incremental: Incremental | None = None

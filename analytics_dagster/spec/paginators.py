@@ -5,13 +5,29 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from analytics_dagster.spec.model import Model
+from analytics_dagster.spec.texts import JsonPath
 
 _ENDLESS = (
     "the pages would never end: give total_path, {} or has_more_path, or leave stop_after_empty_page on"
 )
 
 
-class SimplePaginator(Model):
+class _Paginator(Model):
+    """What all paginators share."""
+
+    total_path: JsonPath | None = Field(
+        default=None,
+        description="Where an answer states the number of rows in all (JSONPath). Without it, it is looked"
+        " for in the usual places; null: rows are not held against any total.",
+    )
+
+    @property
+    def names_total(self) -> bool:
+        """Whether the file says where the total is, or that there is none."""
+        return "total_path" in self.model_fields_set
+
+
+class SimplePaginator(_Paginator):
     """A single page, or (auto) what dlt makes of the first answer."""
 
     type: Literal["single_page", "auto"]
@@ -24,7 +40,7 @@ def _refuse_both(param: str, given: str | None, body_path: str, given_body: str 
         raise ValueError(f"{param} or {body_path} is empty; leave it out for the default")
 
 
-class OffsetPaginator(Model):
+class OffsetPaginator(_Paginator):
     """`offset` and `limit`, until the total is reached or a page is empty."""
 
     type: Literal["offset"]
@@ -34,10 +50,10 @@ class OffsetPaginator(Model):
     offset_body_path: str | None = None
     limit_param: str | None = None
     limit_body_path: str | None = None
-    total_path: str | None = "total"
+    total_path: JsonPath | None = "total"
     maximum_offset: int | None = None
     stop_after_empty_page: bool = True
-    has_more_path: str | None = None
+    has_more_path: JsonPath | None = None
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
@@ -49,7 +65,7 @@ class OffsetPaginator(Model):
         return self
 
 
-class PageNumberPaginator(Model):
+class PageNumberPaginator(_Paginator):
     """Page numbers, until the stated number of pages is reached or a page is empty."""
 
     type: Literal["page_number"]
@@ -57,12 +73,12 @@ class PageNumberPaginator(Model):
     page: int | None = None
     page_param: str | None = None
     page_body_path: str | None = None
-    total_path: str | None = Field(
+    total_path: JsonPath | None = Field(
         default="total", description="Where the answer states its number of pages."
     )
     maximum_page: int | None = None
     stop_after_empty_page: bool = True
-    has_more_path: str | None = None
+    has_more_path: JsonPath | None = None
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
@@ -73,15 +89,15 @@ class PageNumberPaginator(Model):
         return self
 
 
-class CursorPaginator(Model):
+class CursorPaginator(_Paginator):
     """A token in the answer's body that asks for the next page."""
 
     type: Literal["cursor"]
-    cursor_path: str = "cursors.next"
+    cursor_path: JsonPath = "cursors.next"
     cursor_param: str | None = None
     cursor_body_path: str | None = None
     stop_after_empty_page: bool = False
-    has_more_path: str | None = None
+    has_more_path: JsonPath | None = None
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
@@ -89,21 +105,21 @@ class CursorPaginator(Model):
         return self
 
 
-class JsonLinkPaginator(Model):
+class JsonLinkPaginator(_Paginator):
     """The next page's URL in the answer's body."""
 
     type: Literal["json_link", "json_response"]
-    next_url_path: str = "next"
+    next_url_path: JsonPath = "next"
 
 
-class HeaderLinkPaginator(Model):
+class HeaderLinkPaginator(_Paginator):
     """The next page's URL in the `Link` header (RFC 8288)."""
 
     type: Literal["header_link"]
     links_next_key: str = "next"
 
 
-class HeaderCursorPaginator(Model):
+class HeaderCursorPaginator(_Paginator):
     """A token in a header of the answer that asks for the next page."""
 
     type: Literal["header_cursor"]

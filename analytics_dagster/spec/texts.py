@@ -22,6 +22,7 @@ _HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+")
 _EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
 _TAG_KEY = re.compile(r"([A-Za-z0-9_.-]{1,63}/|dagster/kind/)?[A-Za-z0-9_.-]{1,63}")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9_.-]{0,63}")
+_QUOTED_OR_FILTER = re.compile(r"""'[^']*'|"[^"]*"|\?\([^)]*\)""")
 _DIRECTIVE = re.compile(r"%-?[aAwdbBmyYHIMSpfzZjUWcxXGuV%]")
 
 
@@ -118,6 +119,13 @@ def _time_format(value: str) -> str:
     return value
 
 
+def _json_path(value: str) -> str:
+    # Without quotes, the dot in `@odata.nextLink` would lead into an object called `@odata`.
+    if found := re.search(r"@[\w-]+\.[\w.-]+", _QUOTED_OR_FILTER.sub("", value)):
+        raise ValueError(f"a name with @ and a dot needs quotes in a JSONPath: ['{found[0]}']")
+    return value
+
+
 def _names(value: object) -> object:
     names = _as_list(value) or [value]
     if value not in (None, []) and not all(isinstance(name, str) and name for name in names):
@@ -178,6 +186,7 @@ Cron = Annotated[str, AfterValidator(_cron)]
 Owner = Annotated[str, AfterValidator(_owner)]
 Tags = dict[Annotated[str, AfterValidator(_tag_key)], Annotated[str, AfterValidator(_tag_value)]]
 TimeFormat = Annotated[str, AfterValidator(_time_format)]
+JsonPath = Annotated[str, AfterValidator(_json_path)]
 Names = Annotated[str | list[str], BeforeValidator(_names)]
 SchemaContract = Annotated[str | dict[str, str | None], BeforeValidator(_schema_contract)]
 WriteDisposition = Annotated[Literal["merge", "append", "replace"], BeforeValidator(_write_disposition)]
