@@ -77,7 +77,7 @@ class RowSelection:
         inside = matches[0].context if matches else None
         while inside is not None and inside.context is not None:
             if isinstance(inside.value, dict):
-                around[f"{inside.full_path}."] = inside.value
+                around[f"{inside.full_path}.".removeprefix("$.")] = inside.value
             inside = inside.context
         return Page(answer, cast("list[Any]", value or []), around)
 

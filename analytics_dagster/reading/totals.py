@@ -43,7 +43,7 @@ class StatedTotal:
         """Forget what was seen."""
         self.value: int | None = None
         self.before: int | None = None  # the number that this one replaced, if it changed
-        self.place = self.path or ""
+        self.place = (self.path or "").removeprefix("$.")
         self.is_of_page = True  # some APIs call the length of the page a total
 
     def read(self, page: Page) -> bool:
@@ -182,10 +182,9 @@ class Tally:
             if not (more or cut) and page.rows and self._total.wanted and (place := _says_more(page)):
                 raise self._problem(page, f"in the last answer `{place}` is true{advice}", place)
         elif self.rows != expected and not (self.rows < expected and (more or cut)):
-            # dlt takes a total for one of pages where pages have numbers.
-            has_numbers = isinstance(pages, dlt_paginators.PageNumberPaginator)
             left = (self._total.value or 0) - self._filled
-            if has_numbers and (left == 0 or (left > 0 and (more or cut))):
+            may_be_pages = self._total.place == self._total_pages.place
+            if may_be_pages and (left == 0 or (left > 0 and (more or cut))):
                 return
             what = f"the API states {expected} rows and sent {self.rows}{advice}"
             raise self._problem(page, what, unstable=self._total.before is not None)

@@ -16,6 +16,7 @@ from analytics_dagster.orchestration.rerun import FAILURE_KIND
 from analytics_dagster.orchestration.resources import ApiKeyCredentials, DestinationResource
 from analytics_dagster.sandbox import Fault, RunningSandbox
 from analytics_dagster.spec import ApiFile, parse_text
+from analytics_dagster_tests.reading.helpers import PagedApi, served
 
 FILE = """
 name: shop
@@ -149,6 +150,27 @@ def test_what_a_step_committed_is_recorded_although_a_later_one_fails(
         assert rows("SELECT DISTINCT created_at::date::text FROM shop.events ORDER BY 1") == [
             (day,) for day in sorted(recorded)
         ]
+
+
+def test_rows_that_move_meanwhile_are_read_again_and_the_run_says_so() -> None:
+    api = PagedApi("offset", around=lambda _: {"total": len(api.rows)})
+    api.before_page = lambda page: api.rows.pop(0) if page == 2 else None
+    with served(api) as api.url, dg.DagsterInstance.ephemeral() as instance:
+        file = parse_text(MOVING.replace("URL", api.url), Path("apis/shop.yaml"))
+        result = build_defs([file]).resolve_job_def("shop").execute_in_process(instance=instance)
+        log = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    assert len([text for text in log if "Reading again from the start (2 of 3)" in text]) == 1
+    assert rows("SELECT count(*), count(DISTINCT id) FROM shop.rows") == [(249, 249)]
+    assert materializations(result, "rows")[-1].metadata["rows_loaded"].value == 249
+
+
+MOVING = """
+client: {base_url: "URL"}
+resources:
+  - name: rows
+    write_disposition: replace
+    endpoint: {path: rows, data_selector: data, paginator: {type: offset, limit: 100}}
+"""
 
 
 def test_a_range_is_read_in_few_requests(run: Run, sandbox: RunningSandbox) -> None:

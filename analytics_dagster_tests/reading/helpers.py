@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from dlt.sources.helpers.rest_client.client import RESTClient
 from pydantic import TypeAdapter
@@ -53,7 +56,8 @@ class Lab:
         """All pages of an endpoint, read as dlt's REST source reads them."""
         described: Paginator = TypeAdapter(Paginator).validate_python(paginator)
         client = RESTClient(self.base_url, session=self.session)
-        watched = build_paginator(described, data_selector, self.meter)
+        how = {name: request.pop(name) for name in ("required", "key") if name in request}
+        watched = build_paginator(described, data_selector, self.meter, **how)
         found = client.paginate(path, paginator=watched, data_selector=data_selector, **request)
         return [list(page) for page in found]
 
@@ -88,3 +92,112 @@ def raw_server(answers: Sequence[bytes]) -> Generator[str]:
         finally:
             listener.shutdown(socket.SHUT_RDWR)
     thread.join()
+
+
+Answer = tuple[Any, dict[str, str]]
+"""A document (bytes as they are, anything else as JSON) and headers."""
+
+
+@contextmanager
+def served(answer: Callable[[dict[str, str]], Answer]) -> Generator[str]:
+    """A server that answers each request by its query; `:status` among the headers is the status."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1  # an answer leaves as a whole, else the kernel holds its end back
+
+        def do_GET(self) -> None:
+            document, headers = answer(dict(parse_qsl(urlsplit(self.path).query)))
+            body = document if isinstance(document, bytes) else json.dumps(document).encode()
+            self.send_response(int(headers.get(":status", 200)))
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                if not name.startswith(":"):
+                    self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+PAGINATORS: dict[str, dict[str, Any]] = {
+    "offset": {"type": "offset", "limit": 100},
+    "page_number": {"type": "page_number"},
+    "json_link": {"type": "json_link"},
+    "header_link": {"type": "header_link"},
+    "cursor": {"type": "cursor", "cursor_path": "next"},
+    "header_cursor": {"type": "header_cursor", "cursor_key": "X-Next"},
+    "auto": {"type": "auto"},
+    "single_page": {"type": "single_page"},
+}
+"""The paginators of a file that fit the styles of `PagedApi`."""
+
+
+class PagedApi:
+    """An API with rows, which it cuts into pages in one of the styles of `PAGINATORS`.
+
+    Args:
+        style: How the next page is found.
+        rows: The rows; a test may change them between requests.
+        size: How many rows a page has at most.
+        around: What stands around a page's rows.
+    """
+
+    def __init__(
+        self,
+        style: str,
+        rows: int | list[Any] = 250,
+        size: int = 100,
+        around: Callable[[list[Any]], dict[str, Any]] = lambda _: {},
+    ) -> None:
+        self.style = style
+        self.rows = [{"id": n} for n in range(rows)] if isinstance(rows, int) else rows
+        self.size = size
+        self.around = around
+        self.asked: list[dict[str, str]] = []
+        self.before_page: Callable[[int], None] = lambda _: None
+        self.endless = False
+        self.url = ""
+
+    def __call__(self, query: dict[str, str]) -> Answer:
+        self.asked.append(query)
+        self.before_page(len(self.asked))
+        size = self.size
+        if self.style == "offset":
+            start, size = int(query["offset"]), min(size, int(query["limit"]))
+        else:
+            start = int(query.get("cursor") or query.get("page", "0")) * size
+        page = self.rows[start : start + size] if self.style != "single_page" else self.rows[:size]
+        if self.endless and not page:
+            page = [{"id": start + n} for n in range(size)]
+        document: dict[str, Any] = {"data": page, **self.around(page)}
+        follows = str(start // size + 1) if self.endless or start + size < len(self.rows) else None
+        match self.style:
+            case "json_link" | "auto":
+                document["next"] = follows and f"{self.url}/rows?cursor={follows}"
+            case "header_link":
+                link = f'<{self.url}/rows?cursor={follows}>; rel="next"'
+                return document, {"Link": link} if follows else {}
+            case "cursor":
+                document["next"] = follows
+            case "header_cursor":
+                return document, {"X-Next": follows or ""}
+            case _:
+                pass
+        return document, {}
+
+    def read(self, paginator: Any = None, **how: Any) -> list[Any]:
+        """All rows, as a file with this paginator gets them; by default with the one of the style."""
+        with served(self) as self.url:
+            return Lab(self.url).rows("/rows", paginator or PAGINATORS[self.style], **how)

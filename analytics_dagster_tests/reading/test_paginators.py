@@ -115,7 +115,7 @@ def test_an_empty_reference_is_the_end(end: str, paginator: Any) -> None:
         (lambda page, rows: -1, 4),
         (lambda page, rows: {"value": rows}, 4),
         (lambda page, rows: "many", 4),
-        (lambda page, rows: len(page), 3),
+        (lambda page, rows: len(page), 4),
     ],
     ids=["number", "text", "null", "unknown", "object", "word", "of the page"],
 )
@@ -183,7 +183,7 @@ def test_page_numbers_that_end_too_early_are_an_error() -> None:
         Lab().rows("/v1/rows", {"type": "page_number", "total_path": "pages"})
 
 
-@pytest.mark.parametrize("fields", [{"total": 3}, {"total": 77}, {"pages": 1, "total": 3}, {}])
+@pytest.mark.parametrize("fields", [{"total": 3}, {"pages": 1, "total": 3}, {}])
 @responses.activate
 def test_page_numbers_do_not_take_a_number_of_rows_for_one_of_pages(fields: Page) -> None:
     numbered([[1, 2], [3]], **fields)

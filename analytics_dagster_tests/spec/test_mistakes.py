@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from analytics_dagster.spec import ApiFileError, parse_text
-from analytics_dagster_tests.spec.helpers import problems, with_resource
+from analytics_dagster_tests.spec.helpers import problems, resource, with_resource
 
 CLIENT = "client: {base_url: 'https://x.y'}\n"
 FULL = "\nresources: [{name: a, write_disposition: replace}]\n"
@@ -182,6 +182,19 @@ RESOURCES: list[tuple[str, int, str, str]] = [
     ("name: a\nendpoint:\n  paginator: ofset", 7, ".endpoint.paginator", "did you mean `offset`?"),
     ("name: a\nendpoint:\n  paginator: offset", 7, ".endpoint.paginator.limit", "missing"),
     ("name: a\nendpoint:\n  paginator: {limit: 5}", 7, ".endpoint.paginator", "the key type"),
+    (
+        "name: a\nendpoint:\n  paginator: {type: json_link, next_url_path: '@odata.nextLink'}",
+        7,
+        ".endpoint.paginator.next_url_path",
+        "needs quotes in a JSONPath: ['@odata.nextLink']",
+    ),
+    (
+        "name: a\nendpoint:\n  paginator: {type: json_link, total_path: '$.meta.@odata.count'}",
+        7,
+        ".endpoint.paginator.total_path",
+        "needs quotes in a JSONPath: ['@odata.count']",
+    ),
+    ("name: a\nendpoint:\n  data_selector: 'a.@odata.b'", 7, ".endpoint.data_selector", "['@odata.b']"),
     (
         "name: a\nendpoint:\n  paginator: {type: cursor, offset_param: x}",
         7,
@@ -425,6 +438,14 @@ def test_a_mistake_about_windows(old: str, new: str, line: int, key: str, words:
         return
     assert [(problem.line, problem.key) for problem in found] == [(line, f"resources[0]{key}")]
     assert words in found[0].message
+
+
+@pytest.mark.parametrize(
+    "path", ["['@odata.value']", '"@odata.value"[*]', "data[?(@.a.b > 1)]", "@graph", "a.@b"]
+)
+def test_a_path_that_says_what_it_means_is_fine(path: str) -> None:
+    selector = path.replace('"', '\\"')
+    assert resource(f'name: a\nwrite_disposition: replace\nendpoint: {{data_selector: "{selector}"}}')
 
 
 def test_hours_need_a_format_with_hours() -> None:
