@@ -132,7 +132,7 @@ resources:
 @pytest.mark.parametrize(
     ("paginator", "answer", "warning"),
     [
-        ("auto", {"total": 240}, "– the answer names no next page"),
+        ("auto", {"total": 2}, "– the answer names no next page"),
         ("auto", {"next": "https://api.example.com/things?page=2"}, ""),
         ("single_page", {"next": "https://api.example.com/things?page=2"}, ""),
         (
@@ -159,6 +159,18 @@ resources: [{{name: things, write_disposition: replace}}]
     assert done.code == 0
     assert (warning or "✓") in done.out
     assert bool(warning) == ("next page" in done.out)
+
+
+def test_check_finds_out_that_the_first_page_is_not_all(cli: Cli) -> None:
+    write_api("""\
+client: {base_url: "https://api.example.com"}
+resources: [{name: things, write_disposition: replace}]
+""")
+    with responses.RequestsMock() as api:
+        api.get("https://api.example.com/things", json={"data": [{"id": 1}, {"id": 2}], "total": 240})
+        done = cli("check", "acme")
+    assert done.code == 1
+    assert "✗ The pages of https://api.example.com/things are not whole: the API states 240 rows" in done.out
 
 
 def test_check_says_that_no_paginator_is_given(cli: Cli) -> None:

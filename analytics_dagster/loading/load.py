@@ -29,7 +29,7 @@ from analytics_dagster.reading.errors import UnstableError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import ApiFile, Resource, Window
 
-READINGS = 3  # at most, of rows that come or go meanwhile
+_READINGS = 3  # at most, of rows that come or go meanwhile
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -196,13 +196,16 @@ def until_stable(once: Callable[[], T]) -> T:
         UnstableError: If that happened each time.
         LoadError: If the load fails.
     """
-    for reading in range(1, READINGS):
+    for reading in range(1, _READINGS):
         try:
             return once()
         except UnstableError as error:
-            _log.warning("%s\nReading again from the start (%d of %d).", error, reading + 1, READINGS)
+            _log.warning("%s\nReading again from the start (%d of %d).", error, reading + 1, _READINGS)
     try:
         return once()
     except UnstableError as error:
-        problem = UnstableError(f"{error} It was read {READINGS} times.")
+        problem = UnstableError(
+            f"{error} It was read {_READINGS} times: ask for a window that is over, or for an order in which new"
+            " rows come last."
+        )
     raise problem

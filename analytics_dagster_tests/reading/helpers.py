@@ -116,7 +116,7 @@ def served(answer: Callable[[dict[str, str]], Answer]) -> Generator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that it has
             """Nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -166,7 +166,7 @@ class PagedApi:
         self.size = size
         self.around = around
         self.asked: list[dict[str, str]] = []
-        self.before_page: Callable[[int], None] = lambda _: None
+        self.before_page: Callable[[int], object] = lambda _: None
         self.endless = False
         self.url = ""
 
