@@ -205,7 +205,7 @@ def until_stable(once: Callable[[], T]) -> T:
         return once()
     except UnstableError as error:
         problem = UnstableError(
-            f"{error} It was read {_READINGS} times: ask for a window that is over, or for an order in which new"
-            " rows come last."
+            f"{error} It was read {_READINGS} times: ask for a window that is over, or for an order in which"
+            " new rows come last."
         )
     raise problem

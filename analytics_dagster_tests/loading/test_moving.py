@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from analytics_dagster.reading.errors import SelectorError, UnstableError
 from analytics_dagster.spec import ApiFile, parse_text
 from analytics_dagster_tests.loading.helpers import Store, load_into
-from analytics_dagster_tests.reading.helpers import PagedApi, served
+from analytics_dagster_tests.reading.helpers import Answer, PagedApi, served
 
 FILE = """\
 name: sandbox
@@ -63,22 +64,43 @@ def test_rows_that_never_rest_fail_and_leave_what_was_there(
     assert duckdb_store.ids("rows") == list(range(250))
 
 
-def test_one_row_by_its_id_is_watched_too(duckdb_store: Store, moving: PagedApi) -> None:
-    text = FILE.replace("URL", moving.url).replace(
-        "data_selector: data, paginator: {type: offset, limit: 100}", ""
-    )
-    one = """\
+def test_the_primary_key_shows_rows_that_moved_where_the_total_does_not(
+    duckdb_store: Store, file: ApiFile, moving: PagedApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    moving.before_page = lambda page: moving.rows.insert(0, moving.rows.pop()) if page == 2 else None
+    load_into(duckdb_store, file, "rows")
+    assert duckdb_store.ids("rows") == list(range(250))
+    assert "1 rows came on two pages" in caplog.text
+
+
+ONE = """
 - name: one
   primary_key: id
   write_disposition: replace
-  endpoint: {path: "rows/{resources.rows.id}", data_selector: SELECTOR, params: {offset: 0, limit: 1}}
+  endpoint: {path: "rows/{resources.rows.id}", HOW}
 """
-    text = text.replace(
-        "path: rows,", "path: rows, params: {offset: 0, limit: 1}, paginator: {type: auto, total_path: ~}"
-    )
-    with pytest.raises(SelectorError, match="data_selector `datum` matches nothing"):
-        load_into(duckdb_store, parse_text(text + one.replace("SELECTOR", "datum"), "sandbox.yaml"), "one")
-    result = load_into(
-        duckdb_store, parse_text(text + one.replace("SELECTOR", "'data[0]'"), "sandbox.yaml"), "one"
-    )
-    assert result.rows == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "answer", "expected"),
+    [
+        ("", {"id": 7, "total": 60, "tags": ["a", "b"]}, 1),
+        ("data_selector: data", {"data": {"id": 7}}, 1),
+        ("data_selector: data", {"message": "gone"}, SelectorError),
+        ("data_selector: data, data_selector_required: false", {"message": "gone"}, 0),
+        ("data_selector: data, data_selector_required: false", {"error": "gone"}, SelectorError),
+    ],
+)
+def test_one_row_by_its_id_is_watched_too(
+    duckdb_store: Store, how: str, answer: Any, expected: int | type[SelectorError]
+) -> None:
+    def both(query: dict[str, str]) -> Answer:
+        return ({"data": [{"id": 7}], "total": 1} if "offset" in query else answer), {}
+
+    with served(both) as url:
+        file = parse_text((FILE + ONE).replace("URL", url).replace("HOW", how), "sandbox.yaml")
+        if isinstance(expected, int):
+            assert load_into(duckdb_store, file, "one").rows == expected
+        else:
+            with pytest.raises(expected):
+                load_into(duckdb_store, file, "one")

@@ -135,6 +135,11 @@ def test_a_total_of_pages_is_no_total_of_rows(path: str | None) -> None:
     assert len(api.asked) == 3
 
 
+def test_page_numbers_may_begin_later() -> None:
+    api = PagedApi("page_number", around=lambda _: {"total": 250})
+    assert ids(api.read({"type": "page_number", "page": 1})) == list(range(100, 250))
+
+
 def test_a_length_of_the_page_is_no_number_of_pages() -> None:
     api = PagedApi("page_number", size=2, around=lambda page: {"total": len(page)})
     assert ids(api.read()) == list(range(250))
@@ -157,7 +162,9 @@ def test_numbers_of_pages_do_not_hide_that_rows_are_missing() -> None:
         lambda page: {"total": None, "total_count": -1, "totalCount": True, "total_items": "many"},
         lambda page: {"total": 12.5, "meta": {"total": {"value": 300}}},
         lambda page: {"user": {"total": 300, "count": 300}, "facets": [{"total": 7}]},
+        lambda page: {"count": 5 - page[0]["id"] // 100 if page else 1},  # changes, but counts no rows
         lambda page: {"warnings": [], "errors": [], "error": None},
+        lambda page: {"has_more": not page},
     ],
 )
 def test_numbers_that_do_not_count_the_set_raise_no_alarm(style: str, around: Around) -> None:
