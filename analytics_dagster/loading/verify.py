@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from analytics_dagster.loading.contents import StoredRows, stored_rows
 from analytics_dagster.loading.cursor import is_number_cursor
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.failures import explained
-from analytics_dagster.loading.load import PreparedLoad, prepare_load
+from analytics_dagster.loading.load import PreparedLoad, prepare_load, until_stable
 from analytics_dagster.loading.resolve import resolve
 from analytics_dagster.loading.source import schema_name
 from analytics_dagster.loading.steps import step_size
@@ -88,19 +89,23 @@ def verify(
         with opened(destination) as rows:
             if rows is not None:
                 scratch.make_tables(rows.schema, file.api.name)
-        last: PreparedLoad | None = None
-        for step in _steps(windows):
+
+        def read(step: _Step) -> PreparedLoad:
             with prepare_load(
                 file,
                 resource_name,
                 step.windows,
                 scratch,
                 values=values,
-                on_change=lambda meter, step=step: on_change(step.windows, meter),
+                on_change=lambda meter: on_change(step.windows, meter),
             ) as prepared:
                 prepared.pipeline.run(prepared.source, **prepared.options).raise_on_failed_jobs()
                 step.rows = prepared.meter.rows
-            last = prepared
+            return prepared
+
+        last: PreparedLoad | None = None
+        for step in _steps(windows):
+            last = until_stable(partial(read, step))
         assert last is not None  # as there is a first step
         last.meter.wait("comparing with the destination…")
         naming = last.pipeline.default_schema.naming
