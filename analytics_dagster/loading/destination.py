@@ -102,10 +102,12 @@ class Destination:
         Raises:
             DestinationError: If dlt has no such destination, or it is not set up.
         """
-        # The old rows of a full refresh stay until the new ones are whole.
         options: dict[str, Any] = {
             "staging_dataset_name_layout": staging,
+            # The old rows of a full refresh stay until the new ones are whole.
             "replace_strategy": "insert-from-staging",
+            # dlt 1.31 says it of no database, and then deletes and inserts without a transaction.
+            "supports_transactions": True,
         }
         if self.type == "duckdb":
             path = self.duckdb_path()

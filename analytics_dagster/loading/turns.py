@@ -18,7 +18,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
-from dlt.common.schema import TSchemaTables
 from dlt.destinations import postgres as dlt_postgres
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
@@ -141,31 +140,24 @@ class postgres_in_turn(dlt_postgres):  # noqa: N801 - dlt names destinations so
 
 
 class _MakingInTurn(SqlJobClientBase):
-    """PostgreSQL refuses to one of two transactions what both make, also with IF NOT EXISTS."""
+    """PostgreSQL refuses to one of two transactions what both make, also with IF NOT EXISTS.
+
+    The lock belongs to the transaction, for dlt discards all that a session has, its locks too, after the
+    error by which it finds out that a dataset is new.
+    """
 
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
-        with self._turn():
+        with self.maybe_ddl_transaction():
             super().initialize_storage(cast("Any", truncate_tables))
 
-    def update_stored_schema(
-        self,
-        only_tables: Iterable[str] | None = None,
-        expected_update: TSchemaTables | None = None,
-        force: bool = False,  # noqa: FBT001, FBT002 - dlt's signature
-    ) -> TSchemaTables | None:
-        with self._turn():
-            return super().update_stored_schema(cast("Any", only_tables), cast("Any", expected_update), force)
-
     @contextmanager
-    def _turn(self) -> Generator[None]:
+    def maybe_ddl_transaction(self) -> Generator[None]:
         client = cast("SqlClientBase[Any]", self.sql_client)
         dataset = client.dataset_name
-        take = _advisory(client, "pg_try_advisory_lock", dataset)
-        _wait(take, f"Waiting for another load to make its tables in `{dataset}`…")
-        try:
+        with super().maybe_ddl_transaction():
+            take = _advisory(client, "pg_try_advisory_xact_lock", dataset)
+            _wait(take, f"Waiting for another load to make its tables in `{dataset}`…")
             yield
-        finally:
-            _is_held(_advisory(client, "pg_advisory_unlock", dataset))
 
 
 def _advisory(client: SqlClientBase[Any], function: str, name: str) -> Callable[[], bool]:

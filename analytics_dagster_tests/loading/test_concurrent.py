@@ -1,8 +1,7 @@
-"""Loads of several processes at once into one destination: some wait, saying so, and all are exact."""
+"""Loads of several processes at once into one destination: some wait for others, and all are exact."""
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import signal
@@ -18,7 +17,8 @@ from typing import Any
 
 import psycopg2
 import pytest
-from dlt.destinations.sql_client import SqlClientBase
+from dlt.destinations.impl.postgres.postgres import PostgresClient
+from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
 from analytics_dagster.loading import load as load_module
@@ -27,7 +27,7 @@ from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.load import load, prepare_load
 from analytics_dagster.loading.staging import staging_name
 from analytics_dagster.reading.errors import DestinationError
-from analytics_dagster.sandbox import Fault, RunningSandbox
+from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster.spec import ApiFile, Window
 from analytics_dagster_tests.loading.helpers import (
     DATASETS,
@@ -68,19 +68,19 @@ def created(sandbox: RunningSandbox, resource: str, window: Window) -> list[dict
 
 @dataclass
 class Outcome:
-    """How a load in another process ended, and what it said on the way."""
+    """How a load in another process ended."""
 
     rows: int | None
     error: str
-    said: list[str]
 
 
 class Loading:
-    """A load in a process of its own, which begins when the gate opens.
+    """A load in a process of its own.
 
     Args:
-        ends: `killed` for a process that dies while it commits, `slowly` for one that hesitates between
-            looking for the dataset and making it.
+        gate: What the process waits for: to begin, or if it is to be killed, to die.
+        ends: `killed` for a process that dies while it commits, `slowly` for one that hesitates, in
+            PostgreSQL, between looking for the dataset and making it, and before it commits its tables.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Loading:
         gate: Any = None,
         ends: str = "",
     ) -> None:
-        self._outcome, theirs = PROCESSES.Pipe(duplex=False)
+        self._told, theirs = PROCESSES.Pipe(duplex=False)
         self.staging = staging_name()  # known here, as others may use the same server
         arguments = (theirs, gate, ends, self.staging, Path.cwd(), tempfile.gettempdir())
         self.process: BaseProcess = PROCESSES.Process(
@@ -102,44 +102,62 @@ class Loading:
         self.process.start()
         theirs.close()
 
+    def told(self) -> Any:
+        assert self._told.poll(120)
+        return self._told.recv()
+
+    def wait_until(self, place: str) -> None:
+        """Wait until it `asks` for the turn, or `commits` before it is killed."""
+        while (told := self.told()) != place:
+            assert not isinstance(told, Outcome), told
+
     def outcome(self) -> Outcome:
-        assert self._outcome.poll(60)
-        outcome = self._outcome.recv()
-        self.process.join(10)
-        return outcome
+        while not isinstance(told := self.told(), Outcome):
+            pass
+        self.process.join(60)
+        return told
 
 
 def _load(
-    outcome: Any, gate: Any, ends: str, staging: str, place: Path, temporary: str, *arguments: Any
+    told: Any, gate: Any, ends: str, staging: str, place: Path, temporary: str, *arguments: Any
 ) -> None:  # in the other process
     os.chdir(place)
     os.environ["TMPDIR"] = tempfile.tempdir = temporary
-    said: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage())
-    logging.getLogger("analytics_dagster").addHandler(handler)
     load_module.staging_name = lambda: staging
+    turns._wait = _telling(told, turns._wait)
     if ends == "killed":
-        SqlMergeFollowupJob.generate_sql = _die
-    elif ends == "slowly":
-        SqlClientBase.has_dataset = _answered_late(SqlClientBase.has_dataset)
-    if gate:
-        gate.wait(60)
+
+        def die(*_: Any, **__: Any) -> list[str]:
+            told.send("commits")
+            gate.wait(120)
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise AssertionError
+
+        SqlMergeFollowupJob.generate_sql = die
+    elif gate:
+        gate.wait(120)
+    if ends == "slowly":
+        Psycopg2SqlClient.has_dataset = _answered_late(Psycopg2SqlClient.has_dataset, 0.1)
+        update = PostgresClient._execute_schema_update_sql
+        PostgresClient._execute_schema_update_sql = _answered_late(update, 0.5)
     try:
-        outcome.send(Outcome(load(*arguments).rows, "", said))
+        told.send(Outcome(load(*arguments).rows, ""))
     except BaseException as error:  # noqa: BLE001 - an interruption, too, is an outcome
-        outcome.send(Outcome(None, f"{type(error).__name__}: {error}", said))
+        told.send(Outcome(None, f"{type(error).__name__}: {error}"))
 
 
-def _die(*_: Any, **__: Any) -> list[str]:
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
+def _telling(told: Any, wait: Any) -> Any:
+    def telling(*arguments: Any) -> None:
+        told.send("asks")
+        wait(*arguments)
+
+    return telling
 
 
-def _answered_late(ask: Any) -> Any:
-    def late(client: Any) -> bool:
-        answer = ask(client)
-        time.sleep(0.2)
+def _answered_late(ask: Any, seconds: float) -> Any:
+    def late(*arguments: Any, **options: Any) -> Any:
+        answer = ask(*arguments, **options)
+        time.sleep(seconds)
         return answer
 
     return late
@@ -155,18 +173,17 @@ def at_once(store: Store, file: ApiFile, *loads: tuple[str, Window | None], ends
     return [one.rows or 0 for one in outcomes]
 
 
-@pytest.mark.parametrize("options", [REPLACING, UPSERT, "on_rerun: replace_window"])
-def test_one_window(sandbox: RunningSandbox, store: Store, options: str) -> None:
-    file = sandbox_file(sandbox.url, windowed("events", options), store.api)
+def test_one_window(sandbox: RunningSandbox, store: Store) -> None:
+    file = sandbox_file(sandbox.url, windowed("events", "on_rerun: replace_window"), store.api)
     truth = created(sandbox, "events", day(2))
-    assert at_once(store, file, *[("events", day(2))] * 4) == [len(truth)] * 4
+    assert at_once(store, file, *[("events", day(2))] * 3) == [len(truth)] * 3
     assert store.versions("events") == versions(truth)
 
 
 def test_neighbouring_windows(sandbox: RunningSandbox, store: Store) -> None:
     file = sandbox_file(sandbox.url, windowed("orders", "on_rerun: replace_window"), store.api)
-    at_once(store, file, *[("orders", day(number)) for number in (1, 2, 3, 4)])
-    truth = created(sandbox, "orders", day(1, 4))
+    at_once(store, file, *[("orders", day(number)) for number in (1, 2, 3)])
+    truth = created(sandbox, "orders", day(1, 3))
     assert store.versions("orders") == versions(truth)
     assert store.fetch("SELECT count(*) FROM {}.orders__items") == [
         (sum(len(row["items"]) for row in truth),)
@@ -179,27 +196,25 @@ def test_windows_that_overlap_after_changes_at_the_source(sandbox: RunningSandbo
     ids = store.ids("events")
     sandbox.data.update("events", ids=ids[:200], at="2024-02-01T00:00:00Z")
     sandbox.data.delete("events", ids[150:400])
-    at_once(store, file, *[("events", window) for window in (day(1, 3), day(2, 3), day(3, 3), day(1, 5))])
+    at_once(store, file, *[("events", window) for window in (day(1, 3), day(3, 3), day(1, 5))])
     assert store.versions("events") == versions(created(sandbox, "events", day(1, 5)))
 
 
-@pytest.mark.parametrize("options", [UPSERT, "write_disposition: append"])
-def test_what_is_new_since_the_stored_cursor(sandbox: RunningSandbox, store: Store, options: str) -> None:
+def test_what_is_new_since_the_stored_cursor(sandbox: RunningSandbox, store: Store) -> None:
     """No load reads again what another one already has, and the cursor never goes back."""
-    file = sandbox_file(sandbox.url, since_update("events", options), store.api)
+    file = sandbox_file(sandbox.url, since_update("events", "write_disposition: append"), store.api)
     assert sorted(at_once(store, file, *[("events", None)] * 3)) == [0, 0, 900]
     assert store.versions("events") == versions(sandbox.data.truth("events"))
     changed = sandbox.data.update("events", count=50, at="2024-02-01T00:00:00Z")
-    assert sorted(at_once(store, file, *[("events", None)] * 3)) == [0, 0, len(changed)]
+    assert sorted(at_once(store, file, *[("events", None)] * 2)) == [0, len(changed)]
     assert load_into(store, file, "events").rows == 0
-    before = 900 if "append" in options else 900 - len(changed)
-    assert len(store.ids("events")) == before + len(changed)
+    assert len(store.ids("events")) == 900 + len(changed)
 
 
 def test_a_replaced_table(sandbox: RunningSandbox, store: Store) -> None:
     text = "- {name: users, endpoint: {path: /v1/users}, write_disposition: replace}"
     file = sandbox_file(sandbox.url, text, store.api)
-    assert at_once(store, file, *[("users", None)] * 3) == [40] * 3
+    assert at_once(store, file, *[("users", None)] * 2) == [40] * 2
     assert store.versions("users") == versions(sandbox.data.truth("users"))
 
 
@@ -210,30 +225,28 @@ def test_the_first_loads_of_all_resources(sandbox: RunningSandbox, store: Store)
             "- {name: users, endpoint: {path: /v1/users}, write_disposition: replace}",
             windowed("events", REPLACING),
             since_update("orders", UPSERT),
-            since_update("sessions", "write_disposition: append"),
         ]
     )
     text = "\n".join(line.removeprefix("    ") for line in text.splitlines())
     file = sandbox_file(sandbox.url, text, store.api)
-    at_once(
-        store, file, ("users", None), ("events", day(1)), ("orders", None), ("sessions", None), ends="slowly"
-    )
-    for resource in ("users", "orders", "sessions"):
+    at_once(store, file, ("users", None), ("events", day(1)), ("orders", None), ends="slowly")
+    for resource in ("users", "orders"):
         assert store.versions(resource) == versions(sandbox.data.truth(resource))
     assert store.versions("events") == versions(created(sandbox, "events", day(1)))
-    assert len(store.fetch(TABLES)) == 8  # with those of dlt and the items of orders
+    assert len(store.fetch(TABLES)) == 7  # with those of dlt and the items of orders
 
 
 @pytest.fixture
-def under_way(sandbox: RunningSandbox, store: Store) -> Iterator[tuple[ApiFile, Loading]]:
-    """A load that has the turn, and is killed while it commits, four seconds from now."""
+def under_way(sandbox: RunningSandbox, store: Store) -> Iterator[tuple[ApiFile, Loading, Any]]:
+    """A load that has the turn, and is killed in the middle of its commit when the gate opens."""
     file = sandbox_file(sandbox.url, since_update("orders", UPSERT), store.api)
-    sandbox.faults.add(Fault(kind="slow", seconds=4))
-    loading = Loading(store, file, "orders", ends="killed")
-    while sandbox.faults.pending():
-        time.sleep(0.05)
-    yield file, loading
-    loading.process.join(10)
+    gate = PROCESSES.Event()
+    loading = Loading(store, file, "orders", gate=gate, ends="killed")
+    loading.wait_until("commits")
+    yield file, loading, gate
+    gate.set()
+    loading.process.join(60)
+    assert loading.process.exitcode == -signal.SIGKILL
     if store.destination.type == "postgres":  # the server is there for other tests, too
         connection = psycopg2.connect(str(store.destination.credentials))
         with connection, connection.cursor() as cursor:
@@ -242,31 +255,27 @@ def under_way(sandbox: RunningSandbox, store: Store) -> Iterator[tuple[ApiFile, 
 
 
 def test_a_turn_ends_when_its_process_is_killed(
-    sandbox: RunningSandbox, store: Store, under_way: tuple[ApiFile, Loading]
+    sandbox: RunningSandbox, store: Store, under_way: tuple[ApiFile, Loading, Any]
 ) -> None:
-    file, killed = under_way
-    waiting = [Loading(store, file, "orders") for _ in range(3)]
+    file, _, gate = under_way
+    waiting = [Loading(store, file, "orders") for _ in range(2)]
+    for one in waiting:
+        one.wait_until("asks")
+    gate.set()
     outcomes = [one.outcome() for one in waiting]
-    killed.process.join(10)
-    assert killed.process.exitcode == -signal.SIGKILL
-    assert [one.error for one in outcomes] == [""] * 3
-    assert sorted(one.rows or 0 for one in outcomes) == [0, 0, 30]
-    said = f"Waiting for another load of `{store.api}.orders`…"
-    assert any(said in one.said for one in outcomes)  # all but those that a busy machine starts late
+    assert [one.error for one in outcomes] == ["", ""]
+    assert sorted(one.rows or 0 for one in outcomes) == [0, 30]
     assert store.versions("orders") == versions(sandbox.data.truth("orders"))
 
 
-def test_who_waits_can_be_interrupted(store: Store, under_way: tuple[ApiFile, Loading]) -> None:
-    file, first = under_way
+def test_who_waits_can_be_interrupted(store: Store, under_way: tuple[ApiFile, Loading, Any]) -> None:
+    file, first, _ = under_way
     waiting = Loading(store, file, "orders")
-    time.sleep(1.5)
-    assert first.process.is_alive()
+    waiting.wait_until("asks")
     assert waiting.process.pid
     os.kill(waiting.process.pid, signal.SIGINT)
-    began = time.monotonic()
     assert waiting.outcome().error == "KeyboardInterrupt: "
-    assert time.monotonic() - began < 1
-    first.process.join(10)
+    assert first.process.is_alive()
 
 
 @pytest.mark.postgres

@@ -12,28 +12,15 @@ from analytics_dagster.loading import duckdb_file
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.load import load
 from analytics_dagster.reading.errors import DestinationError, MissingSecretError
-from analytics_dagster.sandbox import RunningSandbox, SandboxSettings, running_sandbox
+from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster_tests.loading.helpers import (
-    LOADING,
     Store,
     hold,
     load_into,
-    run_python,
     sandbox_file,
-    sandbox_text,
-    versions,
 )
 
 USERS = "- {name: users, endpoint: {path: /v1/users}, write_disposition: replace}"
-BOTH = """
-    - name: orders
-      endpoint: {path: /v1/orders, incremental: {cursor_path: updated_at, initial_value: 2024-01-01}}
-      primary_key: id
-      write_disposition: merge
-    - name: users
-      endpoint: {path: /v1/users}
-      write_disposition: replace
-"""
 
 
 def test_a_load_waits_for_a_program_that_only_reads_and_then_says_which_it_is(
@@ -62,28 +49,6 @@ def test_a_load_goes_on_when_the_program_lets_go(sandbox: RunningSandbox, duckdb
     holder = hold(str(duckdb_store.destination.credentials))
     threading.Timer(0.7, lambda: holder.communicate("\n")).start()
     assert load_into(duckdb_store, file, "users").rows == 40
-
-
-def test_loads_of_several_processes_take_turns_and_are_exact(own_place: Path, duckdb_store: Store) -> None:
-    file = own_place / "sandbox.yaml"
-    with running_sandbox(SandboxSettings(users=300, orders=300, latency=0.05)) as sandbox:
-        file.write_text(sandbox_text(sandbox.url, BOTH))
-        loads = [
-            run_python(
-                LOADING + f"    print(run('{resource}').rows)",
-                str(file),
-                str(duckdb_store.destination.credentials),
-            )
-            for resource in ("orders", "orders", "users")
-        ]
-        outputs = [load.communicate(timeout=120)[0] for load in loads]
-        assert sorted(outputs[:2]) == ["0\n", "300\n"]
-        assert outputs[2] == "300\n"
-        orders = list(sandbox.data.truth("orders"))
-        assert duckdb_store.versions("orders") == versions(orders)
-        assert duckdb_store.versions("users") == versions(sandbox.data.truth("users"))
-    items = duckdb_store.fetch("SELECT count(*) FROM {}.orders__items")
-    assert items == [(sum(len(row["items"]) for row in orders),)]
 
 
 @pytest.mark.parametrize(

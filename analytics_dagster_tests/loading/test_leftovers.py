@@ -9,7 +9,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from dlt.destinations.sql_jobs import SqlMergeFollowupJob
+import responses
+from dlt.common.destination import Destination as DltDestination
+from dlt.destinations.sql_jobs import SqlMergeFollowupJob, SqlStagingReplaceFollowupJob
 
 from analytics_dagster.loading import staging
 from analytics_dagster.loading.load import prepare_load
@@ -17,6 +19,7 @@ from analytics_dagster.loading.staging import staging_name
 from analytics_dagster.reading.errors import LoadError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sandbox import Fault, RunningSandbox
+from analytics_dagster.spec import parse_text
 from analytics_dagster_tests.loading.helpers import (
     DATASETS,
     LOADING,
@@ -115,6 +118,49 @@ def test_after_an_end_in_the_middle_of_the_commit(
     assert store.versions("orders") == loaded
     assert store.fetch(DATASETS) == []
     check_next_load_is_exact(sandbox, store, own_place)
+
+
+@pytest.mark.parametrize("way", ["merge", "replace"])
+def test_old_rows_stay_when_new_ones_cannot_be_inserted(
+    store: Store, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Between the statement that deletes and the one that inserts, nothing is committed."""
+
+    def rows(name: str) -> None:
+        text = f"""\
+name: {store.api}
+client: {{base_url: "https://api.example.com"}}
+resources:
+- {{name: rows, primary_key: id, write_disposition: {way}, endpoint: {{path: rows, paginator: single_page}}}}
+"""
+        with responses.RequestsMock() as api:
+            api.get("https://api.example.com/rows", json=[{"id": number, "name": name} for number in (1, 2)])
+            load_into(store, parse_text(text, "rows.yaml"), "rows")
+
+    def broken(generate: Any) -> Any:
+        def statements(*arguments: Any) -> list[str]:
+            *first, last = generate(*arguments)
+            assert first
+            assert last.strip().startswith("INSERT")
+            return [*first, f"{last.strip().rstrip(';')} LIMIT (SELECT CAST('none' AS INTEGER))"]
+
+        return statements
+
+    rows("old")
+    with monkeypatch.context() as patch:
+        for job in (SqlMergeFollowupJob, SqlStagingReplaceFollowupJob):
+            patch.setattr(job, "generate_sql", broken(job.generate_sql))
+        with pytest.raises(LoadError):
+            rows("new")
+    assert store.fetch("SELECT id, name FROM {}.rows ORDER BY id") == [(1, "old"), (2, "old")]
+
+
+@pytest.mark.parametrize("name", ["duckdb", "postgres"])
+def test_dlt_does_not_say_that_these_destinations_have_transactions(name: str) -> None:
+    """If it does one day, ours need not say it for it."""
+    found = DltDestination.from_reference(name)
+    assert found is not None
+    assert found.capabilities().supports_transactions is None
 
 
 def test_the_error_of_the_load_is_told_and_not_that_of_the_tidying(
