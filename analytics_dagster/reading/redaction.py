@@ -1,6 +1,7 @@
 """Keeps secrets out of everything that people may read."""
 
 import base64
+import html
 import json
 import re
 import threading
@@ -8,13 +9,14 @@ from collections.abc import Iterable, Iterator
 
 _MASK = "***"
 _SHORTEST = 3  # a shorter value would black out ordinary text and is no secret
+_PADDING = "(?i:=|%3D|%253D|" + re.escape(r"\u003d") + ")*"
 
 
 class Redactor:
     """Replaces known secrets in texts, in every form in which they travel.
 
     Args:
-        secrets: The values to hide; also hidden are their URL-encoded, base64 and JSON forms.
+        secrets: The values to hide; also hidden are their URL-encoded, base64, JSON and HTML forms.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -40,18 +42,33 @@ class Redactor:
 
 
 def _patterns(secret: str) -> Iterator[str]:
-    yield "".join(map(_plain_or_quoted, secret))
+    parts = re.findall(r"[^\W_]+|\s+|\\+|.", secret, re.ASCII | re.DOTALL)
+    yield "".join(map(_in_any_form, parts))
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
-        yield re.escape(encode(secret.encode(errors="replace")).decode().rstrip("=")) + "=*"
-    for escaped in (json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(secret)):
-        yield re.escape(escaped[1:-1])
-        yield re.escape(escaped[1:-1].replace("/", "\\/"))
+        encoded = encode(secret.encode(errors="replace")).decode().rstrip("=")
+        yield "".join(map(_in_any_form, encoded)) + _PADDING
 
 
-def _plain_or_quoted(character: str) -> str:
-    """A character as it is or as it stands in a URL; which ones are quoted there differs."""
-    if character.isascii() and character.isalnum():
-        return character
-    quoted = "".join(f"%{byte:02X}" for byte in character.encode(errors="replace"))
-    plus = r"|\+" if character == " " else ""
-    return f"(?:{re.escape(character)}|(?i:{quoted}){plus})"
+def _in_any_form(part: str) -> str:
+    """Letters and digits as they are; another character, or a run of one kind, in all ways to write it."""
+    if part.isascii() and part.isalnum():
+        return part
+    forms = {form for character in part for form in _written(character)}
+    found = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
+    if part.isspace():  # which may be an end of line in one place and a blank in another
+        return rf"(?i:{found}|\s|\+){{1,{len(part)}}}"
+    if part[0] == "\\":  # JSON doubles it, and JSON within JSON once more
+        return rf"(?i:{found}){{{len(part)},{4 * len(part)}}}+"
+    return rf"\\{{0,3}}(?i:{found})"
+
+
+def _written(character: str) -> Iterator[str]:
+    """A character as it stands in texts, in URLs and in URLs within URLs, in JSON, HTML and Python."""
+    data = character.encode(errors="replace")
+    quoted = "".join(f"%{byte:02X}" for byte in data)
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    yield from (character, quoted, quoted.replace("%", "%25"))
+    for escape in ("\\u", "\\\\u"):
+        yield "".join(escape + units[place : place + 4] for place in range(0, len(units), 4))
+    yield from (json.dumps(character)[1:-1], repr(character)[1:-1], repr(data)[2:-1])
+    yield from (html.escape(character), f"&#{ord(character)};", f"&#x{ord(character):x};")

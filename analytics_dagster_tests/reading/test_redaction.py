@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import threading
 from urllib.parse import quote, quote_plus
@@ -34,7 +35,14 @@ def test_no_form_of_a_secret_is_shown(secret: str) -> None:
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
         json.dumps(secret)[1:-1].replace("/", "\\/"),
+        json.dumps(json.dumps(secret)[1:-1])[1:-1],
+        "".join(f"\\u{ord(c):04x}" if c in "&<>'+=" else c for c in secret),  # JSON made for HTML
+        html.escape(secret),
+        html.escape(json.dumps(secret)[1:-1]),
+        quote(quote(secret, safe=""), safe=""),
+        quote(base64.b64encode(secret.encode()).decode(), safe=""),
         repr(secret)[1:-1],
+        repr(secret.encode())[2:-1],
     ]
     for form in forms:
         assert redact(f"before {form} after {form}") == "before *** after ***"
@@ -52,7 +60,20 @@ def test_the_longer_of_two_secrets_is_hidden_whole() -> None:
 
 
 def test_a_secret_with_a_line_break_is_hidden_without_it() -> None:
-    assert Redactor(["top-secret\n"])("value 'top-secret\\n'") == "value '***\\n'"
+    assert Redactor(["top-secret\n"])("value 'top-secret' or 'top-secret\\n'") == "value '***' or '***'"
+
+
+@pytest.mark.parametrize(
+    "seen", ["one two three", "one\r\ntwo\nthree", "one\\ntwo\\nthree", "one%0Atwo%0athree"]
+)
+def test_a_secret_of_several_lines_is_hidden_however_they_are_joined(seen: str) -> None:
+    assert Redactor(["one\r\ntwo\nthree"])(seen) == "***"
+
+
+def test_hiding_takes_no_longer_than_reading_the_text_a_few_times() -> None:
+    redact = Redactor([" \\ \\ \n\n\n=+/key", "\\" * 30 + "key", "\t" * 30 + "key", "%" * 30 + "key"])
+    for hostile in (" ", "\\", "\n\\", "%", "+"):  # what many forms of the secret could begin with
+        assert redact(hostile * 100_000) == hostile * 100_000
 
 
 def test_what_is_too_short_to_be_a_secret_does_not_black_out_texts() -> None:
