@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dlt.common.configuration.specs import CredentialsConfiguration
+from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.destination import Destination as DltDestination
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.destinations.sql_client import SqlClientBase
@@ -132,3 +135,20 @@ class Destination:
             ) from None
         assert found is not None  # as a name was given
         return found
+
+
+def secrets_of(client: SqlClientBase[Any]) -> Iterator[str]:
+    """What must not be shown of the settings of a destination: its passwords and keys.
+
+    Args:
+        client: A client of the destination.
+    """
+    credentials = getattr(client, "credentials", None)
+    if not isinstance(credentials, CredentialsConfiguration):
+        return
+    for name, hint in credentials.get_resolvable_fields().items():
+        value = getattr(credentials, name)
+        if value and is_secret_hint(hint):
+            yield str(value)
+        elif name == "host":  # the rest of a password with an @ that should have been written as %40
+            yield str(value).rpartition("@")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 from collections.abc import Generator, Iterator
@@ -21,6 +22,7 @@ from dlt.common.schema.exceptions import (
 )
 from dlt.destinations.exceptions import DestinationConnectionError
 
+from analytics_dagster.loading.workspace import disk_full
 from analytics_dagster.reading.errors import (
     ContractError,
     DestinationError,
@@ -30,6 +32,7 @@ from analytics_dagster.reading.errors import (
 from analytics_dagster.reading.redaction import Redactor
 
 _log = logging.getLogger(__name__)
+_LIBRARIES = ("dlt", "requests", "urllib3")
 _NO_DESTINATION = (DestinationConnectionError, ConfigurationException)
 _CONTRACT = (
     CannotCoerceColumnException,
@@ -57,7 +60,7 @@ def explained(redact: Redactor, where: str) -> Generator[None]:
         KeyboardInterrupt: If a person interrupted it, also where dlt made an error of that.
     """
     cleaned = _Cleaned(redact)
-    loggers = [logging.getLogger(name) for name in ("dlt", "urllib3.connectionpool")]
+    loggers = list(_library_loggers())
     for logger in loggers:
         logger.addFilter(cleaned)
     try:
@@ -72,6 +75,15 @@ def explained(redact: Redactor, where: str) -> Generator[None]:
             logger.removeFilter(cleaned)
 
 
+def _library_loggers() -> Iterator[logging.Logger]:
+    """The loggers of the libraries that see secrets; each one, as a filter does not hold for those below."""
+    for name in _LIBRARIES:
+        yield logging.getLogger(name)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(tuple(f"{library}." for library in _LIBRARIES)):
+            yield logging.getLogger(name)
+
+
 class _Cleaned(logging.Filter):
     """Hides secrets in what libraries log, and leaves out a traceback about a file that nobody reads."""
 
@@ -83,6 +95,7 @@ class _Cleaned(logging.Filter):
         record.msg, record.args = self._redact(record.getMessage()), ()
         if record.exc_info:
             record.exc_text = self._redact(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None  # some handlers, Dagster's too, would write it out themselves
         return not record.msg.startswith("Failed to create trace dump")
 
 
@@ -110,10 +123,24 @@ def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:
             )
         if isinstance(cause, _CONTRACT) or _MISFITS & kinds:
             return ContractError(redact(f"{where}: the rows do not fit the table: {cause}{_remedy(cause)}"))
+        if isinstance(cause, OSError) and (problem := _no_room(cause)):
+            return type(problem)(redact(f"{where}: {problem}"))
     # None of the errors that we know of: whoever looks into it needs the place, too.
     root = chain[-1]
     place = "".join(traceback.format_tb(root.__traceback__, limit=-3))
     return LoadError(redact(f"{where}: {type(root).__name__}: {root}\n{place}"))
+
+
+def _no_room(cause: OSError) -> LoadError | None:
+    """What the operating system says where a file cannot be made or written."""
+    path = str(cause.filename or "a file")
+    if cause.errno == errno.ENAMETOOLONG:
+        return ContractError(
+            "the rows do not fit: nested rows would be stored in a table whose name is too long for a file"
+            f" ({path.rpartition('/')[2]:.80}…). Write `max_table_nesting: 0`, which keeps lists in JSON"
+            " columns."
+        )
+    return LoadError(disk_full(path)) if cause.errno in {errno.ENOSPC, errno.EDQUOT} else None
 
 
 def _missing(traces: FieldLookupTraces) -> Iterator[str]:

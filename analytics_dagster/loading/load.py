@@ -17,19 +17,21 @@ from dlt.pipeline.pipeline import Pipeline
 
 from analytics_dagster.loading.changes import RefuseChanges
 from analytics_dagster.loading.cursor import CountRows, cursor_column
-from analytics_dagster.loading.destination import Destination
+from analytics_dagster.loading.destination import Destination, secrets_of
 from analytics_dagster.loading.disposition import disposition, starts_over
 from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.resolve import resolve
 from analytics_dagster.loading.source import build_source
 from analytics_dagster.loading.staging import staging_dropped, staging_name
 from analytics_dagster.loading.stored import warn_of_gone
-from analytics_dagster.loading.workspace import private_directory
+from analytics_dagster.loading.workspace import EnoughDisk, private_directory
 from analytics_dagster.reading.errors import UnstableError
 from analytics_dagster.reading.meter import Meter
+from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.spec import ApiFile, Resource, Window
 
 _READINGS = 3  # at most, of rows that come or go meanwhile
+_SHOWN = 1_000  # characters of a value in a preview
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -40,7 +42,8 @@ class LoadResult:
     """What a load did.
 
     `counts` has the rows of each window, in order; `stated` is how many the API says there are, those beyond
-    the windows included, or None; `seconds` is wall time; `columns` are dlt's.
+    the windows included, or None; `seconds` is wall time; `columns` are dlt's; `preview` has the first rows,
+    without secrets.
     """
 
     rows: int
@@ -69,6 +72,7 @@ class PreparedLoad:
     meter: Meter
     counted: CountRows
     resource: Resource
+    redact: Redactor
     _started: float = field(default_factory=time.monotonic)
 
     def result(self) -> LoadResult:
@@ -87,8 +91,16 @@ class PreparedLoad:
             seconds=time.monotonic() - self._started,
             table=".".join(client.make_qualified_table_name_path(table, quote=False)),
             columns=list(schema.get_table_columns(table).values()) if table in schema.tables else [],
-            preview=cast("list[dict[str, Any]]", self.counted.preview),
+            preview=[
+                {name: _shown(value, self.redact) for name, value in row.items()}
+                for row in cast("list[dict[str, Any]]", self.counted.preview)
+            ],
         )
+
+
+def _shown(value: Any, redact: Redactor) -> Any:
+    """A value of a row, for people: an API may well send a secret as data."""
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value)[:_SHOWN])
 
 
 @contextmanager
@@ -133,6 +145,7 @@ def prepare_load(
         private_directory() as directory,
     ):
         source = build_source(resolved, resource, meter, counted, window, forget=fresh)
+        source.resources[resource_name].add_step(EnoughDisk(directory))
         naming = source.schema.naming
         pipeline = dlt.pipeline(
             pipeline_name=source.name,
@@ -141,6 +154,8 @@ def prepare_load(
             dataset_name=naming.normalize_table_identifier(resolved.api.name),
         )
         client = pipeline.sql_client()
+        for secret in secrets_of(client):
+            resolved.redact.hide(secret)
         hint = disposition(resource, client, naming, window, full_refresh=full_refresh)
         source.resources[resource_name].apply_hints(write_disposition=hint)
         source.resources[resource_name].add_step(RefuseChanges(file, resource_name, starts_over=fresh))
@@ -149,7 +164,7 @@ def prepare_load(
         turn = destination.turn(client, naming.normalize_tables_path(table))
         with turn, destination.no_empty_file(), staging_dropped(pipeline):
             warn_of_gone(file, pipeline)
-            yield PreparedLoad(source, pipeline, options, meter, counted, resource)
+            yield PreparedLoad(source, pipeline, options, meter, counted, resource, resolved.redact)
 
 
 def load(

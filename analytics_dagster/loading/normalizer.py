@@ -25,6 +25,8 @@ from analytics_dagster.reading.errors import ContractError
 DECLARED = "x-declared"
 """A column's hint that a person chose its type, so that values may be read as that type."""
 
+_MOST_COLUMNS = 5_000
+_MOST_TABLES = 500
 _CONTAINERS = {dict, list}
 _DAY_AND_TIME = re.compile(r"\d{4}[-\dW]*[T ]\d")
 # More digits than microseconds, and days on which a time zone can lead out of the calendar.
@@ -65,24 +67,31 @@ class DataItemNormalizer(RelationalNormalizer):
             return str(value).lower()  # as in JSON
         return super().coerce_type(to_type, from_type, value)
 
-    def _columns(self, table: str) -> tuple[list[tuple[str, Any]], set[str]]:
-        """The columns that a person chose a type for, but text, and those of text, which hold any value."""
+    def _columns(self, table: str) -> tuple[list[tuple[str, Any]], set[str], set[str]]:
+        """The columns that a person chose a type for, but text; those of text, which hold any value; all."""
         if (found := self._known.get(table)) is None:
-            columns = dict[str, Any](self.schema.tables.get(table, {}).get("columns", {}))
+            tables = self.schema.tables
+            if table not in tables and len(tables) >= _MOST_TABLES:
+                raise ContractError(
+                    f"a row has lists under so many names that they would be stored in more than"
+                    f" {_MOST_TABLES:,} tables, `{table}` being the next. Write `max_table_nesting: 0`, which"
+                    " keeps lists in JSON columns."
+                )
+            columns = dict[str, Any](tables.get(table, {}).get("columns", {}))
             texts = {name for name, column in columns.items() if column.get("data_type") == "text"}
             declared = [
                 (name, column)
                 for name, column in columns.items()
                 if column.get(DECLARED) and name not in texts
             ]
-            found = self._known[table] = (declared, texts)
+            found = self._known[table] = (declared, texts, set(columns))
         return found
 
     def _reset(self) -> None:
         super()._reset()
         self._own = {self.c_dlt_id, self.c_dlt_load_id, self.c_dlt_root_id, self.c_dlt_parent_id}
         self._own.add(self.c_dlt_list_idx)
-        self._known: dict[str, tuple[list[tuple[str, Any]], set[str]]] = {}
+        self._known: dict[str, tuple[list[tuple[str, Any]], set[str], set[str]]] = {}
 
     def _clear_schema_caches(self) -> None:
         super()._clear_schema_caches()
@@ -125,7 +134,13 @@ class DataItemNormalizer(RelationalNormalizer):
                         " SCHEMA__NAMING to one of dlt's naming conventions that keeps them apart."
                     )
                 seen[name] = f"`{field}`"
-        declared, texts = self._columns(table)
+        declared, texts, known = self._columns(table)
+        if len(known) + len(row) > _MOST_COLUMNS and len(known | row.keys()) > _MOST_COLUMNS:
+            raise ContractError(
+                f"`{table}` would get {len(known | row.keys()):,} columns, more than {_MOST_COLUMNS:,}. The"
+                " API seems to write values as names of fields. Keep such an object in one column (`columns:"
+                " {<its name>: {data_type: json}}`), or all of them (`max_table_nesting: 0`)."
+            )
         for name, column in declared:
             if row.get(name) is not None:
                 self._read_as_declared(table, row, name, column)

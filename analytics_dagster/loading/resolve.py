@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -96,13 +97,13 @@ def _validated(file: ApiFile, filled: dict[str, Any]) -> Api:
 
 
 def _secrets(file: ApiFile, filled: Mapping[str, Any], known: Mapping[str, str]) -> list[str]:
-    """What must not be shown: auth fields, and all looked-up values but those that only make up addresses."""
-    addresses = {*templates.names(file.api.client.base_url)}
-    blocks = [filled["client"].get("auth")]
-    for resource, raw in zip(file.api.resources, filled["resources"], strict=True):
-        addresses |= {*templates.names(resource.endpoint.path)}
-        blocks.append(raw["endpoint"].get("auth"))
+    """What must not be shown: auth fields, and all looked-up values but those that say where the API is."""
+    # Up to the path: that may hold a token, as in https://api.telegram.org/bot${TOKEN}.
+    place = re.match(r"[^/?#]*(//[^/?#]*)?", file.api.client.base_url)
+    addresses = templates.names(place[0] if place else "")
     secrets = [value for name, value in known.items() if name not in addresses]
+    blocks = [filled["client"].get("auth")]
+    blocks += [raw["endpoint"].get("auth") for raw in filled["resources"]]
     for block in filter(None, blocks):
         secrets += [str(value) for key, value in block.items() if key not in _NOT_SECRET]
         if "password" in block:

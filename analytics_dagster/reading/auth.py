@@ -92,7 +92,9 @@ class ClientCredentials(OAuth2ClientCredentials):
                 f"{self._redact(without_query(self.access_token_url))} answered without an access_token; it"
                 f" sent the fields {', '.join(_fields(response_json)) or 'none'}. Check access_token_url."
             )
-        self._redact.hide(token)
+        for name, value in _fields(response_json).items():
+            if name.endswith("_token"):
+                self._redact.hide(str(value))
         return token
 
     def parse_expiration_in_seconds(self, response_json: Any) -> int:

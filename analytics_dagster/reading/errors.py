@@ -29,9 +29,13 @@ class ForbiddenOriginError(LoadError):
 
 
 class TooLargeError(LoadError):
-    """An answer is larger than `client.max_response_bytes`."""
+    """An answer is larger than `client.max_response_bytes`, or there are more pages than `limits.pages`."""
 
     permanent = True
+
+
+class TooSlowError(LoadError):
+    """An answer takes longer than `client.max_response_time`."""
 
 
 class PageError(LoadError):

@@ -20,6 +20,7 @@ from analytics_dagster.reading.errors import (
     RefusedError,
     RequestError,
     TooLargeError,
+    TooSlowError,
 )
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.origins import origin, without_query
@@ -165,6 +166,13 @@ class ApiSession(requests.Session):
             answer = super().send(request, **kwargs | {"stream": True})
         except _BROKEN as error:
             raise self._broken(error) from None
+        except TooSlowError as error:
+            raise _TryAgain(str(error), advice=" Try smaller pages or windows, or raise it.") from None
+        except requests.TooManyRedirects:
+            problem = RefusedError(
+                f"{self._describe(request)} leads from one redirect to the next, {self.max_redirects} times."
+                " Check base_url and path."
+            )
         except TooLargeError as error:
             problem = TooLargeError(f"{self._describe(request)}: {error}.")
         except ForbiddenOriginError as error:
@@ -190,7 +198,7 @@ class ApiSession(requests.Session):
         cause = self._redact(" ".join(str(_root(error)).split()))[:_CAUSE]
         if isinstance(error, requests.ConnectTimeout):
             return _TryAgain("no connection in time", advice=_UNREACHED)
-        if isinstance(error, requests.Timeout):
+        if isinstance(error, requests.Timeout) or isinstance(_root(error), TimeoutError):
             return _TryAgain("no answer in time", advice=" Try smaller pages or windows.")
         if isinstance(error, requests.ConnectionError):
             return _TryAgain(f"the connection failed ({cause})", advice=_UNREACHED)
@@ -201,8 +209,9 @@ class ApiSession(requests.Session):
             answer.json()
         except (ValueError, RecursionError) as error:
             kind = answer.headers.get("Content-Type", "no content type")
+            why = "nested too deeply" if isinstance(error, RecursionError) else self._redact(str(error))
             raise _TryAgain(
-                f"{_status(answer)} with a body that is not JSON ({kind}; {self._redact(str(error))})",
+                f"{_status(answer)} with a body that is not JSON ({self._redact(kind)}; {why})",
                 advice=f" Check base_url and path.\n{answer.beginning()}",
             ) from None
 
@@ -213,9 +222,8 @@ class ApiSession(requests.Session):
             pause *= random.uniform(1, 1.25)  # noqa: S311 - spreads requests, hides nothing
         pause = min(pause, self._retry.max_wait.total_seconds())
         self._meter.add(retries=1)
-        self._meter.wait(
-            f"{failure.outcome}; trying again in {pause:.1f} s ({tried} of {self._retry.max_retries})"
-        )
+        again = f"trying again in {pause:.1f} s ({tried} of {self._retry.max_retries})"
+        self._meter.wait(self._redact(f"{failure.outcome}; {again}"))
         self._sleep(pause)
         self._meter.wait(None)
 

@@ -10,6 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from analytics_dagster.reading.budget import Budget
+from analytics_dagster.reading.deadline import in_time
 from analytics_dagster.reading.decode import decode_json
 from analytics_dagster.reading.errors import TooLargeError
 from analytics_dagster.reading.meter import Meter
@@ -20,6 +21,9 @@ from analytics_dagster.spec import Client, Limits
 _TIMEOUT = (15, 120)  # seconds to connect, and between two pieces of an answer
 _PIECE = 1 << 16  # bytes
 _SHOWN = 500  # characters of a body in a message
+_MOST_PARTS = 10_000_000
+_NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined"}  # Python's own
+_TOKEN = re.compile(r"""((?:access|refresh|id)_token\W{1,9})[^\s"'&,}\\<]+""", re.IGNORECASE)
 _SEARCHED = 1 << 20  # bytes of a body in which secrets are hidden before it is cut for a message
 
 
@@ -37,7 +41,7 @@ class Answer(requests.Response):
             limit: The most bytes the body may have once it is unpacked.
 
         Raises:
-            TooLargeError: If it has more.
+            TooLargeError: If it has more, or so many lists and objects that they would fill the memory.
         """
         body = bytearray()
         for piece in self.iter_content(_PIECE):
@@ -48,6 +52,11 @@ class Answer(requests.Response):
                     f"the answer is larger than client.max_response_bytes ({limit:,} bytes). Ask for smaller"
                     " pages, or raise the limit in the API file"
                 )
+        # Each takes twenty times as much when it is decoded, and more on its way through dlt.
+        if body.count(b"[") + body.count(b"{") > _MOST_PARTS:
+            raise TooLargeError(
+                f"the answer has more than {_MOST_PARTS:,} lists and objects. Ask for smaller pages"
+            )
         self._content = bytes(body)
 
     def json(self, **_: Any) -> Any:
@@ -64,6 +73,7 @@ class Answer(requests.Response):
     def beginning(self) -> str:
         """The first part of the body, without secrets, as a line of a message."""
         text = self.redact(self.content[:_SEARCHED].decode(self.charset, "replace"))
+        text = _TOKEN.sub(r"\1***", text)  # nobody knows a token yet that stands in a damaged answer
         text = re.sub(r"\s+", " ", text).strip()
         more = "…" if len(text) > _SHOWN else ""
         return f"The body began: {text[:_SHOWN]}{more}" if text else "The body was empty."
@@ -73,9 +83,11 @@ class Answer(requests.Response):
         """The encoding that the answer names, if it is a known one; else UTF-8, as JSON is by rule."""
         named = re.search(r"charset=[\"']?([\w.:-]+)", self.headers.get("Content-Type", ""), re.IGNORECASE)
         try:
-            return codecs.lookup(named[1]).name if named else "utf-8"
-        except LookupError:
+            found = codecs.lookup(named[1]).name if named else "utf-8"
+            found.encode(found)  # which fails for what is no encoding of text, such as zlib
+        except (LookupError, ValueError):
             return "utf-8"
+        return "utf-8" if found in _NO_CHARSETS else found
 
 
 class Wire(HTTPAdapter):
@@ -93,6 +105,8 @@ class Wire(HTTPAdapter):
         self._origins = Origins(client.base_url, client.allowed_hosts)
         self._budget = Budget(limits, meter.wait)
         self._max_bytes = client.max_response_bytes
+        self._max_seconds = client.max_response_time.total_seconds()
+        self._max_pages = limits.pages
         self._redact = redact
         self._meter = meter
 
@@ -101,10 +115,16 @@ class Wire(HTTPAdapter):
 
         Raises:
             ForbiddenOriginError: If it would go to a foreign origin.
-            TooLargeError: If the answer is larger than allowed.
+            TooLargeError: If the answer is larger than allowed, or too many pages were read before.
+            TooSlowError: If it takes longer than allowed.
             requests.RequestException: If no whole answer comes.
         """
         self._origins.check(request.url or "")
+        if self._meter.pages >= self._max_pages:
+            raise TooLargeError(
+                f"this load has read {self._meter.pages:,} pages, which is limits.pages in the API file, and"
+                " there is no end of them. Check the paginator, load smaller windows, or raise limits.pages"
+            )
         with self._budget.request():
             self._meter.add(requests=1)
             kwargs |= {"stream": True, "timeout": kwargs.get("timeout") or _TIMEOUT}
@@ -113,6 +133,13 @@ class Wire(HTTPAdapter):
             answer.read(self._max_bytes)
         self._meter.add(size=len(answer.content))
         return answer
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """The connections that a request may use."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        if "ConnectionCls" not in vars(pool):  # a new one
+            pool.ConnectionCls = in_time(pool.ConnectionCls, self._max_seconds)
+        return pool
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> Answer:
         """An `Answer` from what the wire brings."""

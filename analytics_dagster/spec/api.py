@@ -38,9 +38,14 @@ class Client(Model):
         default=[], description="Other origins that a next link or a redirect may lead to."
     )
     max_response_bytes: Size = Field(
-        default=10**9,
-        json_schema_extra={"default": "1GB"},
-        description="What a single answer may weigh; a larger one fails the run.",
+        default=10**8,
+        json_schema_extra={"default": "100MB"},
+        description="What a single answer may weigh once it is unpacked; a larger one fails the run.",
+    )
+    max_response_time: Duration = Field(
+        default=timedelta(minutes=15),
+        json_schema_extra={"default": "15m"},
+        description="How long a single answer may take from its first byte asked for to its last.",
     )
 
 
@@ -63,6 +68,11 @@ class Limits(Model):
     requests: int | None = Field(default=None, gt=0)
     per: Literal["second", "minute", "hour", "day"] = "minute"
     concurrency: int = Field(default=4, gt=0, description="Requests in flight at once.")
+    pages: int = Field(
+        default=1_000_000,
+        gt=0,
+        description="Pages that one load may read; more are taken for pages that do not end.",
+    )
 
 
 class Rerun(Model):
