@@ -19,6 +19,7 @@ client:
     location: query
   allowed_hosts: [cdn.example.com]
   max_response_bytes: 2GB
+  max_response_time: 20m
 retry:
   max_retries: 4
   backoff_factor: 3
@@ -28,6 +29,7 @@ limits:
   requests: 600
   per: hour
   concurrency: 5
+  pages: 2000000
 rerun: {max_reruns: 2, delays: [2m, 6m]}
 resource_defaults:
   primary_key: id

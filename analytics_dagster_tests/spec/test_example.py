@@ -30,13 +30,19 @@ def test_every_value_of_the_example_arrives() -> None:
     )
     assert example.client.allowed_hosts == ["cdn.example.com"]
     assert example.client.max_response_bytes == 2 * 10**9
+    assert example.client.max_response_time == timedelta(minutes=20)
     assert example.retry.model_dump() == {
         "max_retries": 4,
         "backoff_factor": 3,
         "status_codes": [429, 503],
         "max_wait": timedelta(minutes=11),
     }
-    assert example.limits.model_dump() == {"requests": 600, "per": "hour", "concurrency": 5}
+    assert example.limits.model_dump() == {
+        "requests": 600,
+        "per": "hour",
+        "concurrency": 5,
+        "pages": 2_000_000,
+    }
     assert example.rerun.delays == [timedelta(minutes=2), timedelta(minutes=6)]
     assert example.rerun.max_reruns == 2
 
@@ -75,7 +81,7 @@ def test_every_value_of_the_example_arrives() -> None:
     assert events.columns == {"created_at": {"data_type": "timestamp", "nullable": False}}
     assert (events.schema_contract, events.max_table_nesting) == ("evolve", 0)
 
-    assert file.resource_lines == {"users": 30, "events": 36}
+    assert file.resource_lines == {"users": 32, "events": 38}
     assert file.line("client", "auth", "location") == 10
     assert file.line("resources", 1, "partitions", "every") == 48
     assert file.line("resources", 1, "partitions", "nothing") == 47
@@ -89,7 +95,9 @@ def test_what_is_left_out_has_the_documented_defaults() -> None:
     assert small.retry.max_wait == timedelta(minutes=10)
     assert small.rerun.max_reruns == 3
     assert small.rerun.delays == [timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)]
-    assert small.client.max_response_bytes == 10**9
+    assert small.client.max_response_bytes == 10**8
+    assert small.client.max_response_time == timedelta(minutes=15)
+    assert small.limits.pages == 1_000_000
     assert small.resources[0].endpoint.path == "users"
 
 
