@@ -1,9 +1,12 @@
 """Analytics data from REST APIs into a warehouse: API files become Dagster assets that dlt loads."""
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analytics_dagster.orchestration.build import build_defs
+
+os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")  # dlt looks when it is first used, anywhere
 
 __all__ = ["build_defs"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -131,7 +130,6 @@ def prepare_load(
     Raises:
         LoadError: If the load fails; its message is written for people and holds no secret.
     """
-    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     resolved = resolve(file, auth, values)
     resource = next(one for one in resolved.api.resources if one.name == resource_name)
     destination = destination or Destination.from_environment()

@@ -98,9 +98,10 @@ def _validated(file: ApiFile, filled: dict[str, Any]) -> Api:
 
 def _secrets(file: ApiFile, filled: Mapping[str, Any], known: Mapping[str, str]) -> list[str]:
     """What must not be shown: auth fields, and all looked-up values but those that say where the API is."""
-    # Up to the path: that may hold a token, as in https://api.telegram.org/bot${TOKEN}.
-    place = re.match(r"[^/?#]*(//[^/?#]*)?", file.api.client.base_url)
-    addresses = templates.names(place[0] if place else "")
+    # Only a URL up to its path: that may hold a token, as in https://api.telegram.org/bot${TOKEN}.
+    addresses = {*_names_of_place(file.api.client.base_url)}
+    for resource in file.api.resources:
+        addresses |= {name for name in _names_of_place(resource.endpoint.path) if "://" in known[name]}
     secrets = [value for name, value in known.items() if name not in addresses]
     blocks = [filled["client"].get("auth")]
     blocks += [raw["endpoint"].get("auth") for raw in filled["resources"]]
@@ -109,3 +110,10 @@ def _secrets(file: ApiFile, filled: Mapping[str, Any], known: Mapping[str, str])
         if "password" in block:
             secrets.append(f"{block['username']}:{block['password']}")
     return secrets
+
+
+def _names_of_place(url: str) -> list[str]:
+    """The names of templates in a URL's scheme, host and port; or in what its beginning is made of."""
+    place = re.match(r"[^/?#]*(//[^/?#]*)?", url)
+    assert place is not None
+    return templates.names(place[0])

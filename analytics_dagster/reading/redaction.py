@@ -53,12 +53,15 @@ def _in_any_form(part: str) -> str:
     """Letters and digits as they are; another character, or a run of one kind, in all ways to write it."""
     if part.isascii() and part.isalnum():
         return part
-    forms = {form for character in part for form in _written(character)}
+    # A doubled backslash is two: with two ways to read it, a search could take for ever.
+    forms = {form for character in part for form in _written(character) if set(form) != {"\\"}}
+    if part[0] == "\\":
+        forms.add("\\")
     found = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
     if part.isspace():  # which may be an end of line in one place and a blank in another
-        return rf"(?i:{found}|\s|\+){{1,{len(part)}}}"
+        return rf"(?:\\{{0,3}}(?i:{found}|\s|\+)){{1,{len(part)}}}"
     if part[0] == "\\":  # JSON doubles it, and JSON within JSON once more
-        return rf"(?i:{found}){{{len(part)},{4 * len(part)}}}+"
+        return rf"(?i:{found}){{{len(part)},{4 * len(part)}}}"
     return rf"\\{{0,3}}(?i:{found})"
 
 

@@ -38,8 +38,8 @@ class Client(Model):
         default=[], description="Other origins that a next link or a redirect may lead to."
     )
     max_response_bytes: Size = Field(
-        default=10**8,
-        json_schema_extra={"default": "100MB"},
+        default=10**9,
+        json_schema_extra={"default": "1GB"},
         description="What a single answer may weigh once it is unpacked; a larger one fails the run.",
     )
     max_response_time: Duration = Field(

@@ -16,7 +16,16 @@ from requests.utils import requote_uri
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.redaction import Redactor
 
-SECRETS = ["plain-key-1", "s3cr/t key+1", 'quo"te\\back', "ümläut€", "a&b=c%20d", "sk_live:abc==", "🔑🔑🔑"]
+SECRETS = [
+    "plain-key-1",
+    'a\\é\\\n\\"b',
+    "s3cr/t key+1",
+    'quo"te\\back',
+    "ümläut€",
+    "a&b=c%20d",
+    "sk_live:abc==",
+    "🔑🔑🔑",
+]
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -50,6 +59,8 @@ def test_no_form_of_a_secret_is_shown(secret: str) -> None:
 
 @given(st.text(min_size=3), st.text(), st.text())
 @example("+++", "+", "+")
+@example("\\" * 40, "\\" * 39, "\\" * 500)
+@example("- \\" * 10, "- \\" * 9, " \\" * 500)
 def test_no_text_keeps_a_secret(secret: str, before: str, after: str) -> None:
     hidden = Redactor([secret])(before + secret + after)
     assert secret not in hidden.replace("***", "\0") or secret in "***"

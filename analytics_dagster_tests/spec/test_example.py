@@ -95,7 +95,7 @@ def test_what_is_left_out_has_the_documented_defaults() -> None:
     assert small.retry.max_wait == timedelta(minutes=10)
     assert small.rerun.max_reruns == 3
     assert small.rerun.delays == [timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15)]
-    assert small.client.max_response_bytes == 10**8
+    assert small.client.max_response_bytes == 10**9
     assert small.client.max_response_time == timedelta(minutes=15)
     assert small.limits.pages == 1_000_000
     assert small.resources[0].endpoint.path == "users"
