@@ -18,6 +18,7 @@ from rich.table import Table
 from analytics_dagster.commands.terminal import table
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.source import schema_name
+from analytics_dagster.loading.staging import NO_STAGING
 from analytics_dagster.spec import ApiFile, Resource
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def reading(
         pipeline = dlt.pipeline(
             schema_name(file.api, resource),
             pipelines_dir=directory,
-            destination=cast("Any", destination.open("_staging_unused")),
+            destination=cast("Any", destination.open(NO_STAGING)),
             dataset_name=file.api.name,
         )
         with pipeline.sql_client() as client:

@@ -25,6 +25,7 @@ from dlt.destinations.job_client_impl import SqlJobClientWithStagingDataset
 
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.disposition import within
+from analytics_dagster.loading.staging import NO_STAGING
 from analytics_dagster.reading.errors import DestinationError
 from analytics_dagster.spec import Window
 
@@ -233,7 +234,7 @@ def stored_rows(
     pipeline = dlt.pipeline(
         schema_name,
         pipelines_dir=tempfile.mkdtemp(dir=directory),
-        destination=cast("Any", destination.open("_staging_unused", read_only=True)),
+        destination=cast("Any", destination.open(NO_STAGING, read_only=True)),
         dataset_name=dataset,
     )
     with pipeline.destination_client() as client:

@@ -75,6 +75,11 @@ class Destination:
         """Inside, a failure takes away the DuckDB file that it made, if there is nothing in it."""
         return no_empty_file(self.duckdb_path()) if self.type == "duckdb" else nullcontext()
 
+    @property
+    def keeps_all_loads_apart(self) -> bool:
+        """Whether a turn keeps away the loads of all machines and users, and not just those of this one."""
+        return self.type in {"duckdb", "postgres"}
+
     def turn(self, client: SqlClientBase[Any], table: str) -> AbstractContextManager[None]:
         """Inside, no other load of a table is under way; it waits for that, and says so.
 
@@ -83,12 +88,11 @@ class Destination:
 
         Args:
             client: A client of the destination that nobody else uses.
-            table: The table's name in the dataset.
+            table: Dataset and table.
 
         Raises:
             DestinationError: If other loads cannot be kept away.
         """
-        table = f"{client.dataset_name}.{table}"
         if self.type == "duckdb":
             return turn_in_duckdb(self.duckdb_path(), table)
         if self.type == "postgres":

@@ -145,11 +145,13 @@ def prepare_load(
         source = build_source(resolved, resource, meter, counted, window, forget=fresh)
         source.resources[resource_name].add_step(EnoughDisk(directory))
         naming = source.schema.naming
+        dataset = naming.normalize_table_identifier(resolved.api.name)
+        name = f"{dataset}.{naming.normalize_tables_path(table)}"
         pipeline = dlt.pipeline(
             pipeline_name=source.name,
             pipelines_dir=str(directory),
-            destination=destination.open(staging_name()),
-            dataset_name=naming.normalize_table_identifier(resolved.api.name),
+            destination=destination.open(staging_name(name)),
+            dataset_name=dataset,
         )
         client = pipeline.sql_client()
         for secret in secrets_of(client):
@@ -159,8 +161,9 @@ def prepare_load(
         source.resources[resource_name].add_step(RefuseChanges(file, resource_name, starts_over=fresh))
         # Parquet is many times faster than dlt's default for DuckDB; elsewhere it needs further packages.
         options: dict[str, Any] = {"loader_file_format": "parquet"} if destination.type == "duckdb" else {}
-        turn = destination.turn(client, naming.normalize_tables_path(table))
-        with turn, destination.no_empty_file(), staging_dropped(pipeline):
+        turn = destination.turn(client, name)
+        alone = destination.keeps_all_loads_apart
+        with turn, destination.no_empty_file(), staging_dropped(pipeline, alone=alone):
             warn_of_gone(file, pipeline)
             yield PreparedLoad(source, pipeline, options, meter, counted, resource, resolved.redact)
 

@@ -82,8 +82,9 @@ def reset(
     with opened(file, destination, resource) as pipeline:
         schema = Schema(pipeline.pipeline_name)
         tables = {one.name: table_of(schema, one) for one in file.api.resources}
-        turn = destination.turn(pipeline.sql_client(), tables.get(resource, table_key(resource)))
-        with turn, reading(pipeline) as client:
+        table = tables.get(resource, table_key(resource))
+        sql = pipeline.sql_client()
+        with destination.turn(sql, f"{sql.dataset_name}.{table}"), reading(pipeline) as client:
             plan = _plan(client, file.api, resource)
             with client.maybe_ddl_transaction():
                 if plan:

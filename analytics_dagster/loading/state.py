@@ -90,7 +90,8 @@ def _changing(
         if destination.is_missing():
             raise StateError("nothing was loaded yet.")
         table = table_of(Schema(pipeline.pipeline_name), resource)
-        with destination.turn(pipeline.sql_client(), table):
+        client = pipeline.sql_client()
+        with destination.turn(client, f"{client.dataset_name}.{table}"):
             pipeline.sync_destination()
             with pipeline.managed_state(extract_state=True) as state:
                 sources = cast("Any", state).get("sources", {})

@@ -22,7 +22,7 @@ from analytics_dagster.loading.changes import DEFINITION, spelled
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.source import schema_name, schema_prefix
-from analytics_dagster.loading.staging import staging_name
+from analytics_dagster.loading.staging import NO_STAGING
 from analytics_dagster.loading.workspace import private_directory
 from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.spec import Api, ApiFile, Resource
@@ -74,7 +74,7 @@ def opened(file: ApiFile, destination: Destination, resource: str | None = None)
         yield dlt.pipeline(
             pipeline_name=schema,
             pipelines_dir=str(directory),
-            destination=cast("Any", destination.open(staging_name())),
+            destination=cast("Any", destination.open(NO_STAGING)),
             dataset_name=Schema(schema).naming.normalize_table_identifier(file.api.name),
         )
 

@@ -66,12 +66,12 @@ def turn_on_this_machine(beside: Path, table: str) -> Generator[None]:
     Raises:
         DestinationError: If the file cannot be made.
     """
-    lock = beside.with_name(f"{beside.name}.{_number(table):016x}.lock")
+    lock = beside.with_name(f"{beside.name}.{turn_number(table):016x}.lock")
     descriptor: int | None = None
 
     def take() -> bool:
         nonlocal descriptor
-        descriptor = _lock(lock)
+        descriptor = locked_file(lock)
         return descriptor is not None
 
     try:
@@ -89,8 +89,20 @@ def turn_on_this_machine(beside: Path, table: str) -> Generator[None]:
         os.close(descriptor)
 
 
-def _lock(path: Path) -> int | None:
-    """The locked file, or None if somebody else has it."""
+def locked_file(path: Path) -> int | None:
+    """Make a file and lock it, until its descriptor is closed or the process ends.
+
+    Whoever takes the file away does so while it is locked, so those that opened it before cannot have it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its descriptor; None if somebody else has it.
+
+    Raises:
+        OSError: If the file cannot be made.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         with suppress(BlockingIOError):
@@ -162,7 +174,7 @@ class _MakingInTurn(SqlJobClientBase):
 
 def _advisory(client: SqlClientBase[Any], function: str, name: str) -> Callable[[], bool]:
     def call() -> bool:
-        rows = client.execute_sql(f"SELECT {function}(%s)", _number(name))
+        rows = client.execute_sql(f"SELECT {function}(%s)", turn_number(name))
         return bool(rows and rows[0][0])
 
     return call
@@ -176,8 +188,12 @@ def _is_held(unlock: Callable[[], bool]) -> bool:
         return False
 
 
-def _number(name: str) -> int:
-    """63 bits of a name, as PostgreSQL wants its locks named."""
+def turn_number(name: str) -> int:
+    """63 bits of a name, as PostgreSQL wants its locks named.
+
+    Args:
+        name: Dataset and table, for the turn of a table.
+    """
     return int.from_bytes(hashlib.sha256(f"analytics_dagster {name}".encode()).digest()[:8]) >> 1
 
 

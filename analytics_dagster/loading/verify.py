@@ -23,12 +23,11 @@ from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.load import PreparedLoad, prepare_load, until_stable
 from analytics_dagster.loading.resolve import resolve
 from analytics_dagster.loading.source import schema_name
+from analytics_dagster.loading.staging import NO_STAGING
 from analytics_dagster.loading.steps import step_size
 from analytics_dagster.loading.workspace import private_directory
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import ApiFile, Resource, Window
-
-_UNUSED = "_staging_unused"
 
 OnChange = Callable[[Sequence[Window], Meter], None]
 
@@ -148,7 +147,7 @@ class _Scratch(Destination):
             destination: Whose names it takes over.
             directory: Where the file is to be.
         """
-        caps = destination.open(_UNUSED, read_only=True).capabilities()
+        caps = destination.open(NO_STAGING, read_only=True).capabilities()
         names = ("max_identifier_length", "max_column_identifier_length")
         return cls("duckdb", str(directory / "api.duckdb"), {name: getattr(caps, name) for name in names})
 
@@ -169,7 +168,7 @@ class _Scratch(Destination):
         pipeline = dlt.pipeline(
             schema.name,
             pipelines_dir=directory,
-            destination=cast("Any", self.open(_UNUSED)),
+            destination=cast("Any", self.open(NO_STAGING)),
             dataset_name=dataset,
         )
         pipeline.extract(DltSource(schema, schema.name, []))

@@ -9,10 +9,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
-
-from filelock import FileLock, Timeout
+from uuid import uuid4
 
 from analytics_dagster.loading.cursor import PageStep
+from analytics_dagster.loading.turns import locked_file
 from analytics_dagster.reading.errors import LoadError
 
 _KEPT_FREE = 10**9  # bytes, or a twentieth of a small disk
@@ -29,19 +29,16 @@ def root() -> Path:
 def private_directory() -> Generator[Path]:
     """A new directory that no other load uses, removed at the end.
 
-    A lock marks it as alive; directories whose lock nobody holds belong to loads that died, and go too.
+    A locked file beside it marks it as alive, from before it is made until it is gone. Directories whose
+    file nobody holds belong to loads that died, and go too.
     """
     _sweep(root())
-    directory = Path(tempfile.mkdtemp(prefix="load-", dir=root()))
-    lock = FileLock(directory.with_suffix(".lock"))
+    directory, lock, descriptor = _new(root())
     try:
-        with lock:
-            try:
-                yield directory
-            finally:
-                shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        yield directory
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
+        _remove(directory, lock, descriptor)
 
 
 class EnoughDisk(PageStep):
@@ -76,13 +73,23 @@ def disk_full(place: Path | str) -> str:
     )
 
 
+def _new(place: Path) -> tuple[Path, Path, int]:
+    while True:  # a sweep of another load may have just this file
+        directory = place / f"load-{uuid4().hex}"
+        lock = directory.with_suffix(".lock")
+        descriptor = locked_file(lock)
+        if descriptor is not None:
+            return directory, lock, descriptor
+
+
 def _sweep(place: Path) -> None:
-    for path in place.glob("load-*.lock"):
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-        lock.release()
-        path.unlink(missing_ok=True)
+    for lock in place.glob("load-*.lock"):
+        descriptor = locked_file(lock)
+        if descriptor is not None:
+            _remove(lock.with_suffix(""), lock, descriptor)
+
+
+def _remove(directory: Path, lock: Path, descriptor: int) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    lock.unlink(missing_ok=True)
+    os.close(descriptor)

@@ -15,14 +15,12 @@ import psycopg2
 
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.load import LoadResult, load
+from analytics_dagster.loading.turns import turn_number
 from analytics_dagster.sandbox import SandboxSettings
 from analytics_dagster.spec import ApiFile, Window, parse_text
 
 SMALL = SandboxSettings(users=40, events=900, sessions=60, orders=30, days=5)
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = '{}' ORDER BY 1"
-DATASETS = (
-    "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '\\_staging\\_%' ESCAPE '\\'"
-)
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,12 @@ class Store:
                 return cursor.fetchall()
         finally:
             connection.close()
+
+    def staged(self, table: str) -> list[str]:
+        """The datasets with staged rows of a table; others may use the same server."""
+        prefix = f"_staging_{turn_number(f'{self.api}.{table}'):016x}_"
+        datasets = "SELECT schema_name FROM information_schema.schemata"
+        return [name for (name,) in self.fetch(datasets) if name.startswith(prefix)]
 
     def ids(self, table: str) -> list[Any]:
         return [row[0] for row in self.fetch(f"SELECT id FROM {{}}.{table} ORDER BY id")]

@@ -11,7 +11,7 @@ from analytics_dagster.loading.arrival import Arrival, count_arrived
 from analytics_dagster.loading.load import prepare_load
 from analytics_dagster.reading.errors import LoadError
 from analytics_dagster.spec import ApiFile, Window, parse_text
-from analytics_dagster_tests.loading.helpers import DATASETS, Store, day
+from analytics_dagster_tests.loading.helpers import Store, day
 
 CURSOR = "cursor_path: t, start_param: since, end_param: until"
 DAILY = "partitions: {every: day, start: 2024-01-01}"
@@ -160,4 +160,4 @@ def test_an_end_while_rows_are_counted_leaves_no_staged_rows(store: Store) -> No
     with pytest.raises(LoadError, match="no_such_column"):
         arrive(store, file, [row(1, 1)], then="UPDATE {} SET no_such_column = 1")
     assert store.ids("rows") == [1]
-    assert store.fetch(DATASETS) == []
+    assert store.staged("rows") == []

@@ -15,22 +15,18 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from dlt.destinations.impl.postgres.postgres import PostgresClient
 from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 
-from analytics_dagster.loading import load as load_module
 from analytics_dagster.loading import turns
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.load import load, prepare_load
-from analytics_dagster.loading.staging import staging_name
 from analytics_dagster.reading.errors import DestinationError
 from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster.spec import ApiFile, Window
 from analytics_dagster_tests.loading.helpers import (
-    DATASETS,
     TABLES,
     Store,
     day,
@@ -94,8 +90,7 @@ class Loading:
         ends: str = "",
     ) -> None:
         self._told, theirs = PROCESSES.Pipe(duplex=False)
-        self.staging = staging_name()  # known here, as others may use the same server
-        arguments = (theirs, gate, ends, self.staging, Path.cwd(), tempfile.gettempdir())
+        arguments = (theirs, gate, ends, Path.cwd(), tempfile.gettempdir())
         self.process: BaseProcess = PROCESSES.Process(
             target=_load, args=(*arguments, file, resource, window, store.destination)
         )
@@ -119,11 +114,10 @@ class Loading:
 
 
 def _load(
-    told: Any, gate: Any, ends: str, staging: str, place: Path, temporary: str, *arguments: Any
+    told: Any, gate: Any, ends: str, place: Path, temporary: str, *arguments: Any
 ) -> None:  # in the other process
     os.chdir(place)
     os.environ["TMPDIR"] = tempfile.tempdir = temporary
-    load_module.staging_name = lambda: staging
     turns._wait = _telling(told, turns._wait)
     if ends == "killed":
 
@@ -169,7 +163,7 @@ def at_once(store: Store, file: ApiFile, *loads: tuple[str, Window | None], ends
     running = [Loading(store, file, *one, gate=gate, ends=ends) for one in loads]
     outcomes = [one.outcome() for one in running]
     assert [one.error for one in outcomes] == [""] * len(loads)
-    assert not {one.staging for one in running} & {name for (name,) in store.fetch(DATASETS)}
+    assert [store.staged(resource) for resource, _ in loads] == [[]] * len(loads)
     return [one.rows or 0 for one in outcomes]
 
 
@@ -247,11 +241,6 @@ def under_way(sandbox: RunningSandbox, store: Store) -> Iterator[tuple[ApiFile, 
     gate.set()
     loading.process.join(60)
     assert loading.process.exitcode == -signal.SIGKILL
-    if store.destination.type == "postgres":  # the server is there for other tests, too
-        connection = psycopg2.connect(str(store.destination.credentials))
-        with connection, connection.cursor() as cursor:
-            cursor.execute(f"DROP SCHEMA IF EXISTS {loading.staging} CASCADE")
-        connection.close()
 
 
 def test_a_turn_ends_when_its_process_is_killed(
@@ -265,17 +254,21 @@ def test_a_turn_ends_when_its_process_is_killed(
     outcomes = [one.outcome() for one in waiting]
     assert [one.error for one in outcomes] == ["", ""]
     assert sorted(one.rows or 0 for one in outcomes) == [0, 30]
+    assert store.staged("orders") == []
     assert store.versions("orders") == versions(sandbox.data.truth("orders"))
 
 
 def test_who_waits_can_be_interrupted(store: Store, under_way: tuple[ApiFile, Loading, Any]) -> None:
-    file, first, _ = under_way
+    file, first, gate = under_way
     waiting = Loading(store, file, "orders")
     waiting.wait_until("asks")
     assert waiting.process.pid
     os.kill(waiting.process.pid, signal.SIGINT)
     assert waiting.outcome().error == "KeyboardInterrupt: "
     assert first.process.is_alive()
+    gate.set()
+    assert load_into(store, file, "orders").rows == 30
+    assert store.staged("orders") == []
 
 
 @pytest.mark.postgres
@@ -283,7 +276,7 @@ def test_a_turn_that_was_lost_on_the_way_is_told(sandbox: RunningSandbox, store:
     if store.destination.type == "duckdb":
         pytest.skip("the turn is a locked file, which cannot be lost")
     file = sandbox_file(sandbox.url, since_update("orders", UPSERT), store.api)
-    key = turns._number(f"{store.api}.orders")
+    key = turns.turn_number(f"{store.api}.orders")
     with ExitStack() as stack:
         prepared = stack.enter_context(prepare_load(file, "orders", (), store.destination))
         prepared.pipeline.run(prepared.source)

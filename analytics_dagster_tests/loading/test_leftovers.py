@@ -21,7 +21,6 @@ from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sandbox import Fault, RunningSandbox
 from analytics_dagster.spec import parse_text
 from analytics_dagster_tests.loading.helpers import (
-    DATASETS,
     LOADING,
     Store,
     hold,
@@ -67,7 +66,7 @@ def check_next_load_is_exact(sandbox: RunningSandbox, store: Store, place: Path)
 def test_after_success(own_place: Path, sandbox: RunningSandbox, duckdb_store: Store) -> None:
     load_into(duckdb_store, sandbox_file(sandbox.url, ORDERS), "orders")
     assert left(own_place) == ["rows.duckdb", "rows.duckdb.lock"]
-    assert duckdb_store.fetch(DATASETS) == []
+    assert duckdb_store.staged("orders") == []
 
 
 def test_after_a_failure_of_the_api(own_place: Path, sandbox: RunningSandbox, duckdb_store: Store) -> None:
@@ -116,7 +115,7 @@ def test_after_an_end_in_the_middle_of_the_commit(
         with pytest.raises((KeyboardInterrupt, LoadError)):
             load_into(store, sandbox_file(sandbox.url, ORDERS, store.api), "orders")
     assert store.versions("orders") == loaded
-    assert store.fetch(DATASETS) == []
+    assert store.staged("orders") == []
     check_next_load_is_exact(sandbox, store, own_place)
 
 
@@ -200,7 +199,7 @@ KILLED = (
 
 
 def test_after_sigkill_in_the_middle_of_the_commit(
-    own_place: Path, sandbox: RunningSandbox, duckdb_store: Store, monkeypatch: pytest.MonkeyPatch
+    own_place: Path, sandbox: RunningSandbox, duckdb_store: Store
 ) -> None:
     file, database = own_place / "cwd" / "sandbox.yaml", str(duckdb_store.destination.credentials)
     file.write_text(sandbox_text(sandbox.url, ORDERS))
@@ -211,15 +210,11 @@ def test_after_sigkill_in_the_middle_of_the_commit(
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     assert duckdb_store.versions("orders") == before
-    assert len(duckdb_store.fetch(DATASETS)) == 1
+    assert len(duckdb_store.staged("orders")) == 1
     assert len(left(own_place / "tmp")) > 1
     file.unlink()
-    # The working directory goes with the next load, the staged rows with one of a later day.
     check_next_load_is_exact(sandbox, duckdb_store, own_place)
-    tomorrow = time.time() + 90_000
-    monkeypatch.setattr(time, "time", lambda: tomorrow)
-    load_into(duckdb_store, sandbox_file(sandbox.url, ORDERS), "orders")
-    assert duckdb_store.fetch(DATASETS) == []
+    assert duckdb_store.staged("orders") == []
 
 
 def test_sigint_while_the_rows_are_committed(
@@ -248,16 +243,22 @@ def test_sigint_while_the_rows_are_committed(
     file.unlink()
     assert duckdb_store.versions("orders") in (before, versions(sandbox.data.truth("orders")))
     assert left(own_place) == ["rows.duckdb", "rows.duckdb.lock"]
-    assert duckdb_store.fetch(DATASETS) == []
+    assert duckdb_store.staged("orders") == []
     check_next_load_is_exact(sandbox, duckdb_store, own_place)
 
 
-def test_the_staged_rows_of_a_load_that_may_be_alive_stay(
-    sandbox: RunningSandbox, duckdb_store: Store
+def test_the_staged_rows_of_another_table_stay_for_a_day(
+    sandbox: RunningSandbox, duckdb_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load_into(duckdb_store, sandbox_file(sandbox.url, ORDERS), "orders")
-    alive = staging_name()
+    """Its load may be alive; if it is not, its table may never be loaded again."""
+    file = sandbox_file(sandbox.url, ORDERS)
+    load_into(duckdb_store, file, "orders")
+    other = staging_name(f"{duckdb_store.api}.users")
     with duckdb.connect(str(duckdb_store.destination.credentials)) as database:
-        database.execute(f"CREATE SCHEMA {alive}")
-    load_into(duckdb_store, sandbox_file(sandbox.url, ORDERS), "orders")
-    assert duckdb_store.fetch(DATASETS) == [(alive,)]
+        database.execute(f"CREATE SCHEMA {other}")
+    load_into(duckdb_store, file, "orders")
+    assert duckdb_store.staged("users") == [other]
+    tomorrow = time.time() + 90_000
+    monkeypatch.setattr(time, "time", lambda: tomorrow)
+    load_into(duckdb_store, file, "orders")
+    assert duckdb_store.staged("users") == []

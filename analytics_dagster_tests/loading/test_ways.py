@@ -12,7 +12,6 @@ from dlt.destinations.sql_jobs import SqlStagingReplaceFollowupJob
 from analytics_dagster.reading.errors import LoadError
 from analytics_dagster.sandbox import Fault, RunningSandbox, running_sandbox
 from analytics_dagster_tests.loading.helpers import (
-    DATASETS,
     SMALL,
     TABLES,
     Store,
@@ -265,7 +264,7 @@ def test_replace_that_dies_while_it_is_committed_keeps_the_old_rows(
     with pytest.raises(LoadError, match="a_table_that_is_not_there"):
         load_into(store, file, "orders")
     assert store.versions("orders") == before
-    assert store.fetch(DATASETS) == []
+    assert store.staged("orders") == []
 
 
 def test_nesting_can_be_kept_as_json(sandbox: RunningSandbox, store: Store) -> None:
