@@ -143,7 +143,7 @@ def prepare_load(
         private_directory() as directory,
     ):
         source = build_source(resolved, resource, meter, counted, window, forget=fresh)
-        source.resources[resource_name].add_step(EnoughDisk(directory))
+        source.resources[resource_name].add_step(EnoughDisk(directory, meter))
         naming = source.schema.naming
         dataset = naming.normalize_table_identifier(resolved.api.name)
         name = f"{dataset}.{naming.normalize_tables_path(table)}"

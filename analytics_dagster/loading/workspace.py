@@ -14,8 +14,10 @@ from uuid import uuid4
 from analytics_dagster.loading.cursor import PageStep
 from analytics_dagster.loading.turns import locked_file
 from analytics_dagster.reading.errors import LoadError
+from analytics_dagster.reading.meter import Meter
 
 _KEPT_FREE = 10**9  # bytes, or a twentieth of a small disk
+_SMALL = 10**8  # bytes of answers; a load that reads less fits into what is left
 
 
 def root() -> Path:
@@ -46,6 +48,7 @@ class EnoughDisk(PageStep):
 
     Args:
         directory: Where dlt collects the rows.
+        meter: Knows how much was read.
 
     Raises:
         LoadError: If there is little room left.
@@ -53,13 +56,14 @@ class EnoughDisk(PageStep):
 
     placement_affinity: ClassVar[float] = 4
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, meter: Meter) -> None:
         super().__init__(self._rows)
         self._directory = directory
+        self._meter = meter
 
     def _rows(self, page: list[Any]) -> list[Any]:
         disk = shutil.disk_usage(self._directory)
-        if disk.free < min(_KEPT_FREE, disk.total // 20):
+        if self._meter.bytes > _SMALL and disk.free < min(_KEPT_FREE, disk.total // 20):
             raise LoadError(disk_full(self._directory))
         return page
 
