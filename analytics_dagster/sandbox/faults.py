@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -11,18 +12,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_PIECES = 20  # that a trickling answer comes in
+
 
 class Fault(BaseModel):
     """Something that goes wrong with the next requests to some path.
 
-    Kinds: `status` answers with a status code; `slow` waits, then answers as usual; `cut` closes the
-    connection half-way through the body; `truncate` sends half of the body as if it were whole; `html` and
-    `empty` answer 200 with an HTML page or with nothing.
+    Kinds: `status` answers with a status code; `slow` waits, then answers as usual; `trickle` sends the
+    answer in small pieces with pauses; `reset` breaks the connection without any answer; `cut` closes it
+    half-way through the body; `truncate` sends half of the body as if it were whole; `html` and `empty`
+    answer 200 with an HTML page or with nothing.
     """
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
-    kind: Literal["status", "slow", "cut", "truncate", "html", "empty"]
+    kind: Literal["status", "slow", "trickle", "reset", "cut", "truncate", "html", "empty"]
     match: str = "/"
     """What the request's path begins with."""
     skip: Annotated[int, Field(ge=0)] = 0
@@ -36,7 +40,7 @@ class Fault(BaseModel):
     body: Any = None
     """For kinds status and html: text, or else a value that is sent as JSON."""
     seconds: Annotated[float, Field(ge=0)] = 1
-    """For kind slow."""
+    """For kinds slow and trickle: how much longer the answer takes."""
 
 
 class FaultQueue:
@@ -77,12 +81,23 @@ class FaultQueue:
         return None
 
 
-async def answer_with_fault(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request the way a fault says."""
+async def answer_with_fault(
+    fault: Fault,
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    reset: Callable[[], Awaitable[None]],
+) -> None:
+    """Answer a request the way a fault says; `reset` breaks the connection."""
     match fault.kind:
         case "slow":
             await asyncio.sleep(fault.seconds)
             await app(scope, receive, send)
+        case "trickle":
+            await _trickle(fault, app, scope, receive, send)
+        case "reset":
+            await reset()
         case "cut" | "truncate":
             await _send_half(fault, app, scope, receive, send)
         case "status":
@@ -105,7 +120,29 @@ def _status_response(fault: Fault) -> Response:
     return Response(text, fault.status, headers, "application/json")
 
 
+async def _trickle(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    start, body = await _answer(app, scope, receive)
+    await send(start)
+    size = len(body) // _PIECES + 1
+    for place in range(0, len(body), size):
+        await send({"type": "http.response.body", "body": body[place : place + size], "more_body": True})
+        await asyncio.sleep(fault.seconds / _PIECES)
+    await send({"type": "http.response.body"})
+
+
 async def _send_half(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    start, body = await _answer(app, scope, receive)
+    half = body[: len(body) // 2]
+    if fault.kind == "truncate":
+        length = str(len(half)).encode()
+        start["headers"] = [(k, length if k == b"content-length" else v) for k, v in start["headers"]]
+    await send(start)
+    # Returning while more is promised makes the server close the connection.
+    await send({"type": "http.response.body", "body": half, "more_body": fault.kind == "cut"})
+
+
+async def _answer(app: ASGIApp, scope: Scope, receive: Receive) -> tuple[Message, bytes]:
+    """The app's answer: its beginning, and all of its body."""
     start: Message = {}
     body = b""
 
@@ -117,10 +154,4 @@ async def _send_half(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive,
             body += message.get("body", b"")
 
     await app(scope, receive, keep)
-    half = body[: len(body) // 2]
-    if fault.kind == "truncate":
-        length = str(len(half)).encode()
-        start["headers"] = [(k, length if k == b"content-length" else v) for k, v in start["headers"]]
-    await send(start)
-    # Returning while more is promised makes the server close the connection.
-    await send({"type": "http.response.body", "body": half, "more_body": fault.kind == "cut"})
+    return start, body

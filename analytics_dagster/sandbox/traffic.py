@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -87,9 +90,20 @@ class Traffic:
         if self._latency:
             await asyncio.sleep(self._latency)
         if fault:
-            await answer_with_fault(fault, self._app, scope, receive, send_and_record)
+            await answer_with_fault(
+                fault, self._app, scope, receive, send_and_record, lambda: _reset(send)
+            )
         else:
             await self._app(scope, receive, send_and_record)
+
+
+async def _reset(send: Send) -> None:
+    """Break a connection; ASGI has no word for that, so it takes uvicorn's own object."""
+    transport: asyncio.Transport = cast("Any", send).__self__.transport
+    at_once = struct.pack("ii", 1, 0)  # linger: yes, for 0 seconds
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    transport.abort()
+    await asyncio.sleep(0)  # uvicorn hears of it, and answers nothing
 
 
 def _record(scope: Scope) -> RequestRecord:

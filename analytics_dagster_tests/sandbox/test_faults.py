@@ -140,6 +140,26 @@ def test_a_slow_answer_comes_late_but_whole(sandbox: RunningSandbox, client: req
     assert time.monotonic() - began >= 0.3
 
 
+def test_a_trickling_answer_comes_in_pieces_but_whole(
+    sandbox: RunningSandbox, client: requests.Session
+) -> None:
+    url = f"{sandbox.url}/v1/events?limit=100"
+    whole = client.get(url, timeout=10).content
+    ask_for(client, sandbox, kind="trickle", seconds=0.3)
+    began = time.monotonic()
+    assert client.get(url, timeout=10).content == whole
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_reset_connection_has_no_answer_at_all(sandbox: RunningSandbox, client: requests.Session) -> None:
+    ask_for(client, sandbox, kind="reset", first=2)
+    with pytest.raises(ConnectionResetError):
+        raw_answer(sandbox.url, "/v1/users")
+    with pytest.raises(requests.exceptions.ConnectionError):
+        client.get(f"{sandbox.url}/v1/users", timeout=10)
+    assert get(client, f"{sandbox.url}/v1/users")["total"] == 40
+
+
 def test_latency_holds_back_every_answer(client: requests.Session) -> None:
     with running_sandbox(SandboxSettings(latency=0.2)) as sandbox:
         began = time.monotonic()
