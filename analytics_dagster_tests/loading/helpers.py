@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from textwrap import dedent, indent
 from typing import Any
 
@@ -63,6 +64,21 @@ class Store:
 
 def versions(truth: Iterable[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return sorted((row["id"], row["name"], datetime.fromisoformat(row["updated_at"])) for row in truth)
+
+
+def same(sent: Any, found: Any) -> bool:
+    """Whether a stored value says what was sent: numbers by value or by their digits, times by instant."""
+    if isinstance(sent, str):
+        if isinstance(found, datetime):
+            instant = datetime.fromisoformat(sent)
+            return found.astimezone(UTC) == (instant if instant.tzinfo else instant.replace(tzinfo=UTC))
+        return found == sent and isinstance(found, str)
+    if isinstance(sent, bool) or sent is None:
+        return found is sent or (sent is not None and found == str(sent).lower())
+    if isinstance(found, bool) or found is None:
+        return False
+    exact = Decimal(str(sent))
+    return Decimal(str(found)) == exact
 
 
 def sandbox_text(url: str, resource: str, name: str = "sandbox") -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from analytics_dagster.reading.errors import ContractError
 from analytics_dagster.spec import parse_text
-from analytics_dagster_tests.loading.helpers import Store, load_into
+from analytics_dagster_tests.loading.helpers import Store, load_into, same
 
 FILE = """\
 name: {name}
@@ -59,21 +59,6 @@ def stored(store: Store, field: str = "x") -> list[Any]:
     names = ", ".join(name for (name,) in columns)
     found = store.fetch(f"SELECT {names} FROM {{}}.rows ORDER BY id")
     return [next((value for value in row if value is not None), None) for row in found]
-
-
-def same(sent: Any, found: Any) -> bool:
-    """Whether a stored value says what was sent: numbers by value or by their digits, times by instant."""
-    if isinstance(sent, str):
-        if isinstance(found, datetime):
-            instant = datetime.fromisoformat(sent)
-            return found.astimezone(UTC) == (instant if instant.tzinfo else instant.replace(tzinfo=UTC))
-        return found == sent and isinstance(found, str)
-    if isinstance(sent, bool) or sent is None:
-        return found is sent or (sent is not None and found == str(sent).lower())
-    if isinstance(found, bool) or found is None:
-        return False
-    exact = Decimal(str(sent))
-    return Decimal(str(found)) == exact
 
 
 INTEGERS = [2**63 - 1, -(2**63), 2**63, 2**64 - 1, -(2**63) - 1, 10**28 + 1, 10**30 + 1, 10**90 + 1]

@@ -1,0 +1,127 @@
+"""The command: plays as many histories as asked, and says what it takes to see a failure again."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import traceback
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from enum import StrEnum
+from queue import SimpleQueue
+from typing import Annotated
+
+os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+
+import psycopg2
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from analytics_dagster_tests.faults.drawing import draw
+from analytics_dagster_tests.faults.play import BrokenPromiseError, own_database, play
+from analytics_dagster_tests.faults.processes import preload
+
+SERVER = os.environ.get("ANALYTICS_TEST_POSTGRES", "postgresql://postgres:none@127.0.0.1:5432/test")
+
+Databases = SimpleQueue[str | None]
+
+_console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+class To(StrEnum):
+    """Where histories load to."""
+
+    DUCKDB = "duckdb"
+    POSTGRES = "postgres"
+
+
+def main(
+    histories: Annotated[int, typer.Option(help="How many histories to play.")] = 100,
+    seed: Annotated[int | None, typer.Option(help="The first one's seed; each has the next. Any.")] = None,
+    replay: Annotated[
+        int | None, typer.Option(help="Play the history of this seed, and tell all of it.")
+    ] = None,
+    times: Annotated[int, typer.Option(help="How often to replay, as processes race each other.")] = 1,
+    destination: Annotated[To, typer.Option(help="Where to load to.")] = To.DUCKDB,
+    jobs: Annotated[int, typer.Option(help="How many histories at once.")] = 2,
+    modules: Annotated[
+        list[str] | None, typer.Option("--import", help="A module that each process that loads imports.")
+    ] = None,
+) -> None:
+    """Draw histories of an API, faults and runs, play them, and compare the destination with the API."""
+    preload(*(modules or []))
+    try:
+        with _databases(destination, 1 if replay is not None else jobs) as databases:
+            if replay is not None:
+                failed = sum(_replay(replay, databases) for _ in range(times))
+            else:
+                first = random.randrange(10**6) if seed is None else seed
+                failed = _play_all(range(first, first + histories), destination, databases)
+    except psycopg2.OperationalError as error:
+        _console.print(f"skipped: no PostgreSQL server answers (ANALYTICS_TEST_POSTGRES): {error}")
+        return
+    raise typer.Exit(1 if failed else 0)
+
+
+@contextmanager
+def _databases(destination: To, jobs: int) -> Generator[Databases]:
+    """A database for each history that is played at once; None for DuckDB, where each has a file of its own."""
+    free: Databases = SimpleQueue()
+    with ExitStack() as stack:
+        for _ in range(jobs):
+            free.put(None if destination is To.DUCKDB else stack.enter_context(own_database(SERVER)))
+        yield free
+
+
+def _replay(seed: int, databases: Databases) -> bool:
+    history = draw(seed)
+    for line in history.told():
+        _console.print(line)
+    problem = _problem(seed, databases, _console.print)
+    _console.print(problem or "all is as promised")
+    return problem is not None
+
+
+def _play_all(seeds: range, destination: To, databases: Databases) -> int:
+    began = time.monotonic()
+    failed = 0
+    with ThreadPoolExecutor(databases.qsize()) as pool:
+        playing = {pool.submit(_problem, seed, databases): seed for seed in seeds}
+        ended = as_completed(playing)
+        for one in track(ended, "histories", len(seeds), console=_console, disable=not _console.is_terminal):
+            if problem := one.result():
+                failed += 1
+                seed = playing[one]
+                _console.print(f"\nseed {seed} failed:")
+                for line in draw(seed).told():
+                    _console.print(f"  {line}")
+                _console.print(f"{problem}\nSee it again: {_command(seed, destination)}")
+    _console.print(
+        f"{len(seeds)} histories on {destination.value} from seed {seeds.start} on,"
+        f" {time.monotonic() - began:.0f} s, {failed} failed"
+    )
+    return failed
+
+
+def _problem(seed: int, databases: Databases, say: Callable[[str], None] = lambda _: None) -> str | None:
+    database = databases.get()
+    try:
+        play(draw(seed), database, say)
+    except BrokenPromiseError as error:
+        return str(error)
+    except Exception:  # noqa: BLE001 - a fault of the harness itself must not end the others
+        return traceback.format_exc()
+    finally:
+        databases.put(database)
+    return None
+
+
+def _command(seed: int, destination: To) -> str:
+    return f"python -m {__package__} --replay {seed} --destination {destination.value}"
+
+
+if __name__ == "__main__":
+    typer.run(main)
