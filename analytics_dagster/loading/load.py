@@ -22,7 +22,7 @@ from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.resolve import resolve
 from analytics_dagster.loading.source import build_source
 from analytics_dagster.loading.staging import staging_dropped, staging_name
-from analytics_dagster.loading.stored import warn_of_gone
+from analytics_dagster.loading.stored import grown_from_stored, reading, warn_of_gone
 from analytics_dagster.loading.workspace import EnoughDisk, private_directory
 from analytics_dagster.reading.errors import UnstableError
 from analytics_dagster.reading.meter import Meter
@@ -164,7 +164,9 @@ def prepare_load(
         turn = destination.turn(client, name)
         alone = destination.keeps_all_loads_apart
         with turn, destination.no_empty_file(), staging_dropped(pipeline, alone=alone):
-            warn_of_gone(file, pipeline)
+            with reading(pipeline) as opened:
+                warn_of_gone(file, opened)
+                source.schema = grown_from_stored(opened, source.schema)
             yield PreparedLoad(source, pipeline, options, meter, counted, resource, resolved.redact)
 
 
@@ -212,11 +214,11 @@ def until_stable(once: Callable[[], T]) -> T:
         UnstableError: If that happened each time.
         LoadError: If the load fails.
     """
-    for reading in range(1, _READINGS):
+    for number in range(1, _READINGS):
         try:
             return once()
         except UnstableError as error:
-            _log.warning("%s\nReading again from the start (%d of %d).", error, reading + 1, _READINGS)
+            _log.warning("%s\nReading again from the start (%d of %d).", error, number + 1, _READINGS)
     try:
         return once()
     except UnstableError as error:

@@ -42,9 +42,27 @@ def exact_schema(name: str) -> Schema:
 
 @dataclass(frozen=True)
 class _Verbatim:
-    """A text that dlt would take for a time and shorten; it asks a value that is no `str` for its `value`."""
+    """A text that stays one; dlt asks a value that is no `str` for its `value`.
+
+    Others become times where they look like one, without their last digits, and that also in a column beside,
+    such as `n__v_text`, which then takes no other text.
+    """
 
     value: str
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What a table has.
+
+    `declared` are the columns that a person chose a type for, but text; `texts` those of text, which hold any
+    value; `textless` those that no text fits.
+    """
+
+    declared: list[tuple[str, Any]]
+    texts: set[str]
+    textless: set[str]
+    names: set[str]
 
 
 class DataItemNormalizer(RelationalNormalizer):
@@ -67,13 +85,12 @@ class DataItemNormalizer(RelationalNormalizer):
             return str(value).lower()  # as in JSON
         return super().coerce_type(to_type, from_type, value)
 
-    def _columns(self, table: str) -> tuple[list[tuple[str, Any]], set[str], set[str]]:
-        """The columns that a person chose a type for, but text; those of text, which hold any value; all."""
+    def _columns(self, table: str) -> _Columns:
         if (found := self._known.get(table)) is None:
             tables = self.schema.tables
             if table not in tables and len(tables) >= _MOST_TABLES:
                 raise ContractError(
-                    f"a row has lists under so many names that they would be stored in more than"
+                    "a row has lists under so many names that they would be stored in more than"
                     f" {_MOST_TABLES:,} tables, `{table}` being the next. Write `max_table_nesting: 0`, which"
                     " keeps lists in JSON columns."
                 )
@@ -84,14 +101,23 @@ class DataItemNormalizer(RelationalNormalizer):
                 for name, column in columns.items()
                 if column.get(DECLARED) and name not in texts
             ]
-            found = self._known[table] = (declared, texts, set(columns))
+            found = self._known[table] = _Columns(
+                declared,
+                texts,
+                textless={
+                    name
+                    for name, column in columns.items()
+                    if column.get("data_type") not in {None, "text", "timestamp"}
+                },
+                names=set(columns),
+            )
         return found
 
     def _reset(self) -> None:
         super()._reset()
         self._own = {self.c_dlt_id, self.c_dlt_load_id, self.c_dlt_root_id, self.c_dlt_parent_id}
         self._own.add(self.c_dlt_list_idx)
-        self._known: dict[str, tuple[list[tuple[str, Any]], set[str], set[str]]] = {}
+        self._known: dict[str, _Columns] = {}
 
     def _clear_schema_caches(self) -> None:
         super()._clear_schema_caches()
@@ -134,24 +160,41 @@ class DataItemNormalizer(RelationalNormalizer):
                         " SCHEMA__NAMING to one of dlt's naming conventions that keeps them apart."
                     )
                 seen[name] = f"`{field}`"
-        declared, texts, known = self._columns(table)
-        if len(known) + len(row) > _MOST_COLUMNS and len(known | row.keys()) > _MOST_COLUMNS:
-            raise ContractError(
-                f"`{table}` would get {len(known | row.keys()):,} columns, more than {_MOST_COLUMNS:,}. The"
-                " API seems to write values as names of fields. Keep such an object in one column (`columns:"
-                " {<its name>: {data_type: json}}`), or all of them (`max_table_nesting: 0`)."
-            )
-        for name, column in declared:
+        columns = self._columns(table)
+        if len(columns.names) + len(row) > _MOST_COLUMNS:
+            names = columns.names | row.keys()
+            if len(names) > _MOST_COLUMNS:
+                raise ContractError(
+                    f"`{table}` would get {len(names):,} columns, more than {_MOST_COLUMNS:,}. The API seems"
+                    " to write values as names of fields. Keep such an object in one column (`columns: {<its"
+                    " name>: {data_type: json}}`), or all of them (`max_table_nesting: 0`)."
+                )
+        for name, column in columns.declared:
             if row.get(name) is not None:
                 self._read_as_declared(table, row, name, column)
-        for name in row.keys() - texts:
+        for name in row.keys() - columns.texts:
             value = row[name]
             if type(value) is str:
-                row[name] = _not_shortened(value)
+                row[name] = _kept_text(value, fits=name not in columns.textless)
         return row, lists
 
-    def _normalize_list(self, seq: Sequence[Any], *context: Any, **more: Any) -> TNormalizedRowIterator:
-        return super()._normalize_list([_not_shortened(item) for item in seq], *context, **more)
+    def _normalize_list(
+        self,
+        seq: Sequence[Any],
+        extend: Any,
+        ident_path: Any,
+        parent_path: Any,
+        parent_row_id: str | None = None,
+        _r_lvl: int = 0,
+    ) -> TNormalizedRowIterator:
+        table = self._shorten_fragments(*parent_path, *ident_path)
+
+        def kept() -> Iterator[Any]:  # one by one: each may be the first, which the column is made for
+            for item in seq:
+                yield _kept_text(item, fits=self.c_value not in self._columns(table).textless)
+
+        items = cast("Any", kept())
+        yield from super()._normalize_list(items, extend, ident_path, parent_path, parent_row_id, _r_lvl)
 
     def _names(
         self, table: str, fields: dict[str, Any], level: int, path: tuple[str, ...], sent: str
@@ -177,7 +220,7 @@ def _is_exact(to_type: TDataType, value: Any) -> bool:
         return True
     if to_type == "timestamp":
         return isinstance(value, str) and _DAY_AND_TIME.match(value) is not None
-    if not isinstance(value, int | float | Decimal):
+    if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
         return False
     if to_type == "bigint":
         return -(2**63) <= value < 2**63 and value % 1 == 0
@@ -199,10 +242,12 @@ def _is_faithful(read: Any, sent: Any) -> bool:
     return True
 
 
-def _not_shortened(value: Any) -> Any:
-    if type(value) is str and _BEYOND.match(value) and not _fits_timestamp(value):
-        return _Verbatim(value)
-    return value
+def _kept_text(value: Any, *, fits: bool) -> Any:
+    """A text that would be shortened as a time, or goes beside its column, stays a text."""
+    if type(value) is not str:
+        return value
+    becomes_time = fits and not (_BEYOND.match(value) and not _fits_timestamp(value))
+    return value if becomes_time or not _DAY_AND_TIME.match(value) else _Verbatim(value)
 
 
 def _fits_timestamp(text: str) -> bool:

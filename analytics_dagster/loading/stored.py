@@ -156,14 +156,35 @@ def gone_text(file: ApiFile, stored: Stored) -> str:
     )
 
 
-def warn_of_gone(file: ApiFile, pipeline: Pipeline) -> None:
+def warn_of_gone(file: ApiFile, client: SqlJobClientBase) -> None:
     """Log a warning for each resource that is stored and gone from the file, once in a process."""
-    with reading(pipeline) as client:
-        for stored in gone(client, file.api):
-            known = (str(file.path.absolute()), stored.schema)
-            if known not in _told:
-                _told.add(known)
-                _log.warning(gone_text(file, stored))
+    for stored in gone(client, file.api):
+        known = (str(file.path.absolute()), stored.schema)
+        if known not in _told:
+            _told.add(known)
+            _log.warning(gone_text(file, stored))
+
+
+def grown_from_stored(client: SqlJobClientBase, schema: Schema) -> Schema:
+    """A schema with the tables and columns that the destination already has.
+
+    dlt sees to that itself where a state is stored. The first load of a resource that dies between making its
+    tables and storing its state leaves columns that the next load would else take for new ones, and give
+    other types than they have.
+
+    Args:
+        client: Is connected.
+        schema: What a load begins with.
+    """
+    try:
+        found = cast("StorageSchemaInfo | None", client.get_stored_schema(schema.name))
+    except DestinationUndefinedEntity:
+        return schema
+    if found is None:
+        return schema
+    stored = Schema.from_stored_schema(json.loads(found.schema))
+    stored.update_schema(schema)
+    return stored
 
 
 def table_of(schema: Schema, resource: Resource) -> str:

@@ -90,9 +90,7 @@ class Traffic:
         if self._latency:
             await asyncio.sleep(self._latency)
         if fault:
-            await answer_with_fault(
-                fault, self._app, scope, receive, send_and_record, lambda: _reset(send)
-            )
+            await answer_with_fault(fault, self._app, scope, receive, send_and_record, lambda: _reset(send))
         else:
             await self._app(scope, receive, send_and_record)
 

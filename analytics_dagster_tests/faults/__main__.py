@@ -68,7 +68,7 @@ def main(
 
 @contextmanager
 def _databases(destination: To, jobs: int) -> Generator[Databases]:
-    """A database for each history that is played at once; None for DuckDB, where each has a file of its own."""
+    """A database for each history that is played at once; None for DuckDB, where each has its file."""
     free: Databases = SimpleQueue()
     with ExitStack() as stack:
         for _ in range(jobs):

@@ -57,11 +57,11 @@ _LASTING: list[dict[str, Any]] = [
     {"kind": "status", "status": 200, "body": {"error": "out of order"}},
     {"kind": "status", "status": 200, "body": []},
 ]
-_NO_ROWS: list[dict[str, Any]] = [
-    {"kind": "status", "status": 204},
-    {"kind": "status", "status": 200, "body": {"data": []}},
-    {"kind": "status", "status": 200, "body": {"data": None}},
-]
+_NO_ROWS: dict[str, Any] = {
+    "kind": "status",
+    "status": 200,
+    "body": {"data": [], "total": 999, "total_pages": 999},
+}
 
 
 def draw(seed: int) -> History:
@@ -301,8 +301,6 @@ def _faults(rng: Random, sources: list[_Source]) -> list[Fault]:
             faults.append(Fault(**options, **rng.choice(_PASSING)))
         elif kind < 0.9 or not (endpoint.paging.total and endpoint.paging.style in {"offset", "pages"}):
             faults.append(Fault(**options, **rng.choice(_LASTING)))
-        else:
-            # Only a stated total tells that rows are missing behind such a page.
-            options["skip"] = max(1, options["skip"])
-            faults.append(Fault(**options, **rng.choice(_NO_ROWS)))
+        else:  # only a stated total tells that rows are missing
+            faults.append(Fault(**options, **_NO_ROWS))
     return faults

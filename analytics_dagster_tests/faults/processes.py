@@ -233,8 +233,7 @@ def _hold(ready: Connection, destination: Destination, table: str, seconds: floa
                 time.sleep(seconds)
         return
     server = psycopg2.connect(destination.credentials)
-    unmade = (psycopg2.errors.UndefinedTable, psycopg2.errors.InvalidSchemaName)
-    with server, server.cursor() as cursor, suppress(*unmade):
+    with suppress(psycopg2.Error), server, server.cursor() as cursor:  # there is none yet, or it is cut off
         cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         ready.send(None)
         time.sleep(seconds)
