@@ -83,8 +83,8 @@ def test_every_value_of_the_example_arrives() -> None:
 
     assert file.resource_lines == {"users": 32, "events": 38}
     assert file.line("client", "auth", "location") == 10
-    assert file.line("resources", 1, "partitions", "every") == 48
-    assert file.line("resources", 1, "partitions", "nothing") == 47
+    assert file.line("resources", 1, "partitions", "every") == 50
+    assert file.line("resources", 1, "partitions", "nothing") == 49
 
 
 def test_what_is_left_out_has_the_documented_defaults() -> None:
