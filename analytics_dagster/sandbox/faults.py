@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_PIECES = 20  # that a trickling answer comes in
+_PIECES = 20  # that a trickling answer comes in, at most
 
 
 class Fault(BaseModel):
@@ -124,9 +124,10 @@ async def _trickle(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, s
     start, body = await _answer(app, scope, receive)
     await send(start)
     size = len(body) // _PIECES + 1
-    for place in range(0, len(body), size):
-        await send({"type": "http.response.body", "body": body[place : place + size], "more_body": True})
-        await asyncio.sleep(fault.seconds / _PIECES)
+    pieces = [body[place : place + size] for place in range(0, len(body), size)]
+    for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(fault.seconds / len(pieces))
     await send({"type": "http.response.body"})
 
 
