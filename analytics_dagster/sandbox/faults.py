@@ -126,8 +126,8 @@ async def _trickle(fault: Fault, app: ASGIApp, scope: Scope, receive: Receive, s
     size = len(body) // _PIECES + 1
     pieces = [body[place : place + size] for place in range(0, len(body), size)]
     for piece in pieces:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
         await asyncio.sleep(fault.seconds / len(pieces))
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body"})
 
 
