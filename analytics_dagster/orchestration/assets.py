@@ -23,6 +23,9 @@ from analytics_dagster.orchestration.partitions import partitions_def
 from analytics_dagster.orchestration.resources import credentials_key
 from analytics_dagster.spec import ApiFile, Resource
 
+# The source that is read is built inside the run, where secrets may be; the file says all of an asset.
+_UNREAD = DltSource(Schema("unread"), "unread", [dlt.resource([], name="unread")])
+
 
 class FileTranslator(DagsterDltTranslator):
     """Gives an asset the key, texts and labels that the API file gives its resource."""
@@ -73,13 +76,11 @@ def build_asset(file: ApiFile, resource: Resource, destination: str) -> dg.Asset
     translator = FileTranslator(file, resource, destination)
     name = schema_name(file.api, resource)
     credentials = credentials_key(file)
-    # The source that is read is built inside the run, where secrets may be; this one only has the names.
-    named = DltSource(Schema(name), name, [dlt.resource([], name=resource.name)])
     windows = partitions_def(resource.partitions) if resource.partitions else None
 
     @dg.multi_asset(
         name=name,
-        specs=build_dlt_asset_specs(named, cast("Pipeline", None), translator),
+        specs=build_dlt_asset_specs(_UNREAD, cast("Pipeline", None), translator),
         check_specs=[check_spec(asset_key(file, resource))],
         partitions_def=windows,
         backfill_policy=dg.BackfillPolicy.single_run() if windows else None,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from analytics_dagster.orchestration.assets import asset_key
 from analytics_dagster.orchestration.partitions import last_partition_keys, partitions_def
@@ -24,12 +26,21 @@ class LoadJob:
     partitions: Partitions | None
     resources: list[Resource]
 
-    def definition(self) -> dg.UnresolvedAssetJobDefinition:
+    def definition(self) -> UnresolvedAssetJobDefinition:
         """The Dagster job."""
-        return dg.define_asset_job(  # pyright: ignore[reportUnknownMemberType]
-            self.name,
-            selection=dg.AssetSelection.assets(*(asset_key(self.file, one) for one in self.resources)),
-        )
+        selection = dg.AssetSelection.assets(*(asset_key(self.file, one) for one in self.resources))
+        return _LeanJob(self.name, selection)
+
+
+class _LeanJob(UnresolvedAssetJobDefinition):
+    """A job with the resources of its assets only.
+
+    Dagster gives each job every resource there is, and describes them with each job whenever a code location
+    is loaded (dagster#22523): 20 MB for 100 APIs.
+    """
+
+    def resolve(self, *args: Any, **options: Any) -> dg.JobDefinition:
+        return super().resolve(*args, **{**options, "resource_defs": None})
 
 
 def load_jobs(file: ApiFile) -> list[LoadJob]:

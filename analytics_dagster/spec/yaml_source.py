@@ -11,6 +11,11 @@ import yaml
 
 from analytics_dagster.spec.problems import Problem
 
+try:
+    from yaml import CSafeLoader
+except ImportError:  # a build of PyYAML without libyaml
+    from yaml import SafeLoader as CSafeLoader
+
 KeyPath = tuple[str | int, ...]
 
 _MAX_DEPTH = 60
@@ -86,7 +91,7 @@ def parse_yaml(text: str, file: str) -> tuple[Node | None, list[Problem]]:
     """
     converter = _Converter(file)
     try:
-        composed = yaml.compose(text, _Loader)
+        composed = _compose(text)
         node = Node(None, (), 1) if composed is None else converter.convert(composed, (), 1)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -105,6 +110,10 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}  # noqa: RUF012  filled below
 
 
+class _FastLoader(CSafeLoader):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -119,6 +128,13 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]  untyped in its stubs
         _TAG + _tag, re.compile(rf"^(?:{_pattern})$"), _first
     )
+
+
+def _compose(text: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, _FastLoader)
+    except yaml.YAMLError:
+        return yaml.compose(text, _Loader)  # ten times as slow, and says better what is wrong
 
 
 _SCALARS: dict[str, Callable[[str], Any]] = {

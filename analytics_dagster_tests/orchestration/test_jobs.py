@@ -123,3 +123,21 @@ def test_partitions_of_every_kind_load_in_dagster(every: str) -> None:
     with dg.partition_loading_context(effective_dt=datetime(2024, 6, 1, tzinfo=UTC)):
         first = definition.get_first_partition_window()
     assert first.start == datetime(2024, 1, 1, tzinfo=ZoneInfo("America/New_York"))
+
+
+def test_a_job_has_the_credentials_of_its_own_api_only() -> None:
+    users = "  - {name: users, endpoint: {path: /users}}"
+    files = [file(users), file(users, name="other")]
+    defs = build_defs(files)
+
+    def credentials(found: dg.Definitions) -> set[str]:
+        return {key for key in found.resolve_job_def("acme").resource_defs if key.endswith("_credentials")}
+
+    assert credentials(defs) == {"acme_credentials"}
+    plain = dg.Definitions(
+        assets=defs.assets,
+        jobs=[dg.define_asset_job("acme", selection="key:acme/users")],
+        resources=defs.resources,
+    )
+    # The fault of Dagster for which our jobs are a class of their own (dagster#22523).
+    assert credentials(plain) == {"acme_credentials", "other_credentials"}
