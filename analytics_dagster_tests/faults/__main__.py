@@ -21,10 +21,9 @@ from rich.console import Console
 from rich.progress import track
 
 from analytics_dagster_tests.faults.drawing import draw
-from analytics_dagster_tests.faults.play import BrokenPromiseError, own_database, play
+from analytics_dagster_tests.faults.play import BrokenPromiseError, play
 from analytics_dagster_tests.faults.processes import preload
-
-SERVER = os.environ.get("ANALYTICS_TEST_POSTGRES", "postgresql://postgres:none@127.0.0.1:5432/test")
+from analytics_dagster_tests.postgres import own_database
 
 Databases = SimpleQueue[str | None]
 
@@ -72,7 +71,7 @@ def _databases(destination: To, jobs: int) -> Generator[Databases]:
     free: Databases = SimpleQueue()
     with ExitStack() as stack:
         for _ in range(jobs):
-            free.put(None if destination is To.DUCKDB else stack.enter_context(own_database(SERVER)))
+            free.put(None if destination is To.DUCKDB else stack.enter_context(own_database()))
         yield free
 
 

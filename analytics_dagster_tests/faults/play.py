@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg2
 import yaml
-from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.sandbox import Fault, SandboxSettings, running_sandbox
@@ -31,28 +29,6 @@ _SHOWN = 12  # differences that are told
 
 class BrokenPromiseError(Exception):
     """What a history showed to be otherwise than promised; its text says at which step, and how."""
-
-
-@contextmanager
-def own_database(server: str) -> Generator[str]:
-    """A new database of a PostgreSQL server, dropped at the end.
-
-    Args:
-        server: A connection string to any of its databases, of a user who may make others.
-
-    Raises:
-        psycopg2.OperationalError: If no server answers.
-    """
-    name = f"faults_{uuid4().hex[:12]}"
-    connection = psycopg2.connect(server, connect_timeout=3)
-    connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
-        try:
-            yield server.rpartition("/")[0] + f"/{name}"
-        finally:
-            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    connection.close()
 
 
 def play(history: History, database: str | None, say: Callable[[str], None] = lambda _: None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,7 @@ import pytest
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.sandbox import RunningSandbox, running_sandbox
 from analytics_dagster_tests.loading.helpers import SMALL, Store
-
-POSTGRES = os.environ.get("ANALYTICS_TEST_POSTGRES", "postgresql://postgres:none@127.0.0.1:5432/test")
+from analytics_dagster_tests.postgres import SERVER
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +48,11 @@ def store(request: pytest.FixtureRequest, duckdb_store: Store) -> Iterator[Store
         return
     name = f"test_{uuid4().hex[:12]}"
     try:
-        connection = psycopg2.connect(POSTGRES, connect_timeout=3)
+        connection = psycopg2.connect(SERVER, connect_timeout=3)
     except psycopg2.OperationalError as error:
         pytest.skip(f"no PostgreSQL server answers (ANALYTICS_TEST_POSTGRES): {error}")
     connection.autocommit = True
-    yield Store(Destination("postgres", POSTGRES), name)
+    yield Store(Destination("postgres", SERVER), name)
     with connection.cursor() as cursor:
         cursor.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
     connection.close()
