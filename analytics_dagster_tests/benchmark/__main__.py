@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,17 +14,19 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from analytics_dagster_tests.benchmark import fixed, loads
+from analytics_dagster_tests.benchmark import fixed
+from analytics_dagster_tests.benchmark.loads import Scenario, play
 from analytics_dagster_tests.benchmark.report import (
+    LEGEND,
     Figures,
     fixed_table,
     loads_table,
-    show,
+    machine,
     targets_table,
     write_markdown,
 )
 from analytics_dagster_tests.benchmark.scenarios import CONTENDERS, FIXED, PEERS, SCENARIOS
-from analytics_dagster_tests.benchmark.targets import verdicts
+from analytics_dagster_tests.benchmark.targets import Results, verdicts
 
 _NAMES = [*(scenario.name for scenario in SCENARIOS), FIXED]
 _WIDTH = 130  # characters, in a file or pipe
@@ -43,39 +48,54 @@ def main(
     _refuse_unknown("--scenario", scenario or [], _NAMES)
     _refuse_unknown("--contender", contender or [], list(CONTENDERS))
     chosen = [one for one in SCENARIOS if (one.name in scenario if scenario else full or not one.full)]
-    results: dict[str, dict[str, list[loads.Load]]] = {}
+    # Whoever ends this ends its processes, too, and leaves no files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    results: Results = {}
     tables: list[Figures] = []
-    with _progress() as progress:
-        for one in chosen:
-            times = {
-                name: peer_repeats if name in PEERS else repeats
-                for name in one.contenders
-                if not contender or name in contender
-            }
-            if not times:
-                continue
-            task = progress.add_task(one.title, total=sum(times.values()))
-            try:
-                results[one.name] = loads.play(one, times, lambda _, task=task: progress.advance(task))
-            except psycopg2.OperationalError as error:
-                reason = f"left out: no PostgreSQL server answers (ANALYTICS_TEST_POSTGRES): {error}"
-                tables.append(Figures(one.title, ["", ""], [], [reason]))
-                continue
-            tables.append(loads_table(one.title, results[one.name]))
-        if not contender and (not scenario or FIXED in scenario):
-            task = progress.add_task("fixed costs", total=repeats * len(fixed.NAMES))
-            results[FIXED] = fixed.play(repeats, lambda _: progress.advance(task))
-            tables.append(fixed_table(results[FIXED]))
-    tables.append(targets_table(list(verdicts(results))))
     console = Console()
-    show(tables, console if console.is_terminal else Console(width=_WIDTH))
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+
+    def tell(table: Figures) -> None:
+        tables.append(table)
+        console.print(table.rich(), "")
+
+    console.print(machine(), "", highlight=False)
+    for one in chosen:
+        times = {
+            name: peer_repeats if name in PEERS else repeats
+            for name in one.contenders
+            if not contender or name in contender
+        }
+        if times:
+            tell(_loads(one, times, results))
+    if not contender and (not scenario or FIXED in scenario):
+        with _progress("fixed costs", repeats * len(fixed.NAMES)) as advance:
+            results[FIXED] = fixed.play(repeats, advance)
+        tell(fixed_table(results[FIXED]))
+    tell(targets_table(list(verdicts(results))))
+    console.print(LEGEND)
     if markdown:
         write_markdown(tables, markdown)
 
 
-def _progress() -> Progress:
+def _loads(scenario: Scenario, times: dict[str, int], results: Results) -> Figures:
+    try:
+        with _progress(scenario.title, sum(times.values())) as advance:
+            results[scenario.name] = play(scenario, times, advance)
+    except psycopg2.OperationalError as error:
+        reason = f"left out: no PostgreSQL server answers (ANALYTICS_TEST_POSTGRES): {error}"
+        return Figures(scenario.title, ["", ""], [], [reason])
+    return loads_table(scenario.title, results[scenario.name])
+
+
+@contextmanager
+def _progress(title: str, steps: int) -> Generator[Callable[[str], None]]:
+    """Show how far it is; the function that it gives is called with each name that is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=steps)
+        yield lambda _: progress.advance(task)
 
 
 def _refuse_unknown(option: str, given: Sequence[str], known: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
@@ -123,15 +123,6 @@ def machine() -> str:
         f"{_processor()}, {os.cpu_count()} cores, {platform.system()}; Python {platform.python_version()},"
         f" {with_version}"
     )
-
-
-def show(tables: Sequence[Figures], console: Console) -> None:
-    """Print tables."""
-    console.print(machine(), highlight=False)
-    for table in tables:
-        console.print()
-        console.print(table.rich())
-    console.print(LEGEND)
 
 
 def write_markdown(tables: Sequence[Figures], path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -12,7 +12,7 @@ from analytics_dagster_tests.benchmark import fixed
 from analytics_dagster_tests.benchmark.loads import Load
 from analytics_dagster_tests.benchmark.scenarios import FIXED, PEERS, TOOLS
 
-Results = Mapping[str, Mapping[str, Sequence[Load]]]
+Results = dict[str, dict[str, list[Load]]]
 """Loads by scenario and contender."""
 
 OURS = "ours_materialize"

@@ -6,6 +6,7 @@ import os
 import random
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
@@ -18,12 +19,14 @@ os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 import psycopg2
 import typer
 from rich.console import Console
-from rich.progress import track
 
+from analytics_dagster_tests.faults.coverage import exercised, table
 from analytics_dagster_tests.faults.drawing import draw
 from analytics_dagster_tests.faults.play import BrokenPromiseError, play
 from analytics_dagster_tests.faults.processes import preload
 from analytics_dagster_tests.postgres import own_database
+
+_OFTEN = 10  # seconds between two words of progress
 
 Databases = SimpleQueue[str | None]
 
@@ -79,25 +82,32 @@ def _replay(seed: int, databases: Databases) -> bool:
     history = draw(seed)
     for line in history.told():
         _console.print(line)
-    problem = _problem(seed, databases, _console.print)
+    problem, _ = _problem(seed, databases, _console.print)
     _console.print(problem or "all is as promised")
     return problem is not None
 
 
 def _play_all(seeds: range, destination: To, databases: Databases) -> int:
-    began = time.monotonic()
-    failed = 0
+    began = told = time.monotonic()
+    failed = ended = 0
+    counts = Counter[str]()
     with ThreadPoolExecutor(databases.qsize()) as pool:
         playing = {pool.submit(_problem, seed, databases): seed for seed in seeds}
-        ended = as_completed(playing)
-        for one in track(ended, "histories", len(seeds), console=_console, disable=not _console.is_terminal):
-            if problem := one.result():
+        for one in as_completed(playing):
+            seed, (problem, happened) = playing[one], one.result()
+            counts.update(exercised(draw(seed)) | happened)
+            ended += 1
+            if problem:
                 failed += 1
-                seed = playing[one]
                 _console.print(f"\nseed {seed} failed:")
                 for line in draw(seed).told():
                     _console.print(f"  {line}")
                 _console.print(f"{problem}\nSee it again: {_command(seed, destination)}")
+            if time.monotonic() - told > _OFTEN:
+                told = time.monotonic()
+                _console.print(f"{ended} of {len(seeds)} histories, {told - began:.0f} s, {failed} failed")
+    for line in table(counts, len(seeds)):
+        _console.print(line)
     _console.print(
         f"{len(seeds)} histories on {destination.value} from seed {seeds.start} on,"
         f" {time.monotonic() - began:.0f} s, {failed} failed"
@@ -105,17 +115,19 @@ def _play_all(seeds: range, destination: To, databases: Databases) -> int:
     return failed
 
 
-def _problem(seed: int, databases: Databases, say: Callable[[str], None] = lambda _: None) -> str | None:
+def _problem(
+    seed: int, databases: Databases, say: Callable[[str], None] = lambda _: None
+) -> tuple[str | None, set[str]]:
+    """What is wrong, if anything; and what came of the history."""
     database = databases.get()
     try:
-        play(draw(seed), database, say)
+        return None, play(draw(seed), database, say)
     except BrokenPromiseError as error:
-        return str(error)
+        return str(error), set()
     except Exception:  # noqa: BLE001 - a fault of the harness itself must not end the others
-        return traceback.format_exc()
+        return traceback.format_exc(), set()
     finally:
         databases.put(database)
-    return None
 
 
 def _command(seed: int, destination: To) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -183,9 +183,10 @@ class Process:
 class Step:
     """A change at the source, then processes at once while the API and the destination have their faults.
 
-    `stale` lets the API answer as if nothing had changed yet. `held` is how many seconds another program has
-    the destination, and `patience` how long loads wait for it; `cut_off` ends all connections to a server
-    after so many milliseconds.
+    `stale` lets the API answer as if nothing had changed yet. `meanwhile` changes rows once more, after as
+    many of the API's answers as `answers` says. `held` is how many seconds another program has the
+    destination, and `patience` how long loads wait for it; `cut_off` ends all connections to a server after
+    so many milliseconds.
     """
 
     changes: Mapping[str, Change]
@@ -195,6 +196,8 @@ class Step:
     held: float = 0
     patience: float = 60
     cut_off: int | None = None
+    meanwhile: Mapping[str, Change] = field(default_factory=dict[str, Change])
+    answers: int = 0
 
 
 @dataclass(frozen=True)
@@ -243,10 +246,11 @@ class History:
 def told(step: Step) -> Iterator[str]:
     """A step in words."""
     for name, change in step.changes.items():
-        new = [f"{row.name.number} v{row.name.version} at {row.at.isoformat()}" for row in change.put]
-        yield f"`{name}` changes: {', '.join(new) or 'nothing new'}; gone: {list(change.gone) or 'none'}"
+        yield f"`{name}` changes: {_told(change)}"
     if step.stale:
         yield "the API answers as before that change"
+    for name, change in step.meanwhile.items():
+        yield f"`{name}` changes after {step.answers} answers: {_told(change)}"
     for fault in step.faults:
         what = fault.model_dump(exclude_defaults=True)
         yield f"fault {what.pop('kind')} {what}"
@@ -262,3 +266,8 @@ def told(step: Step) -> Iterator[str]:
         kill = f", killed at {process.kill.where} {process.kill.number}" if process.kill else ""
         dagster = "Dagster loads" if process.by_dagster else "loads"
         yield f"{dagster} {loads} in place {process.place} after {process.delay} s{kill}"
+
+
+def _told(change: Change) -> str:
+    new = [f"{row.name.number} v{row.name.version} at {row.at.isoformat()}" for row in change.put]
+    return f"{', '.join(new) or 'nothing new'}; gone: {list(change.gone) or 'none'}"

@@ -6,9 +6,10 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -31,13 +32,16 @@ class BrokenPromiseError(Exception):
     """What a history showed to be otherwise than promised; its text says at which step, and how."""
 
 
-def play(history: History, database: str | None, say: Callable[[str], None] = lambda _: None) -> None:
+def play(history: History, database: str | None, say: Callable[[str], None] = lambda _: None) -> set[str]:
     """Play a history from its beginning, in directories of its own.
 
     Args:
         history: What happens.
         database: A connection string of a PostgreSQL database that nobody else uses; None for DuckDB.
         say: Is told what happens, line by line.
+
+    Returns:
+        What came of it that could not be known before, as `coverage` names it.
 
     Raises:
         BrokenPromiseError: If the product breaks a promise.
@@ -62,6 +66,7 @@ def play(history: History, database: str | None, say: Callable[[str], None] = la
                 player.play(number, step)
                 sandbox.faults.clear()
             player.tidy()
+            return player.happened
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
@@ -116,16 +121,21 @@ class _Player:
         self._number = 0
         self._torn: set[str] = set()
         self._problems: list[str] = []
+        self.happened: set[str] = set()
 
     def play(self, number: int, step: Step) -> None:
         """Do what a step says, and look whether all is as promised."""
         self._number = number
         self._source.change(step.changes, stale=step.stale)
+        self._source.change_later(step.meanwhile, step.answers)
         ran = self._run(step)
         self._judge(step, ran)
         with self._looking() as ask:
             for endpoint in self._history.endpoints:
-                self._look(endpoint, [one.loads(endpoint.name) for one in ran], ask)
+                sequences = [one.loads(endpoint.name) for one in ran]
+                self.happened |= {f"ended: {one.end}" for sequence in sequences for one in sequence}
+                self._look(endpoint, sequences, ask)
+        self._source.settle()
         if step is self._history.steps[-1]:
             self._look_at_the_end()
         if self._problems:
@@ -172,8 +182,11 @@ class _Player:
             how = one.outcome.how
             if how != "over" and not (how == "killed" and one.order.process.kill):
                 self._problems.append(f"a process ended unasked: {how}")
+            elif how == "killed" and one.order.process.kill:
+                self.happened.add(f"killed: {one.order.process.kill.where}")
+            moved = bool(self._source.moved)
             for failure in filter(None, one.outcome.ended):
-                if not (_may_fail(step.faults) or kept_away or cut_off):
+                if not (_may_fail(step.faults) or kept_away or cut_off or moved):
                     self._problems.append(f"a load failed for no reason: {failure.message}")
                 elif not failure.is_explained or not any(text in failure.message for text in told):
                     self._problems.append(f"a failure does not say what failed: {failure.message}")
@@ -198,9 +211,16 @@ class _Player:
     def _look(self, endpoint: Endpoint, sequences: list[list[Ended]], ask: Query) -> None:
         """Keep of the possible states those that are like what is stored."""
         name, shown, rows = endpoint.name, self._source.shown(endpoint.name), self._source.all[endpoint.name]
-        states = possible(endpoint, self._states[name], sequences, shown, rows)
         stored, lost = stored_rows(ask, self._file.api.name, name)
         found = tuple(sorted(row.name for row in stored))
+        if name in self._source.moved:
+            # Rows were read some before a change and some after it. None of them is altered or there twice;
+            # that none is missing, the next reading of them brings about.
+            states = {State(found)}
+            if endpoint.key and len({one.number for one in found}) < len(found):
+                self._problems.append(f"`{name}` has rows twice: {found}")
+        else:
+            states = possible(endpoint, self._states[name], sequences, shown, rows)
         self._states[name] = {state for state in states if state.rows == found}
         if not self._states[name]:
             self._states[name] = {State(found)}
@@ -237,12 +257,15 @@ class _Player:
     def _look_at_the_end(self) -> None:
         """Whether the destination is what the API is, without a thought of how it came so."""
         for endpoint in self._history.endpoints:
-            now = self._source.now(endpoint.name)
             window = endpoint.all_windows
-            wanted = {name for name, row in now.items() if window is None or row.at in window}
+            now = self._source.now(endpoint.name)
+            wanted = {name: row.at for name, row in now.items() if window is None or row.at in window}
             (held,) = {state.rows for state in self._states[endpoint.name]}
-            extra = set(held) - wanted if endpoint.way in _EXACT else set[Version]()
-            for what, names in (("lacks", wanted - set(held)), ("still has", extra)):
+            if endpoint.has_cursor and endpoint.key:
+                # What went back in time counts as an older version, which replaces none.
+                wanted = self._newest(endpoint.name, wanted, held)
+            extra = set(held) - wanted.keys() if endpoint.way in _EXACT else set[Version]()
+            for what, names in (("lacks", wanted.keys() - set(held)), ("still has", extra)):
                 if names:
                     listed = ", ".join(map(_called, sorted(names)[:_SHOWN]))
                     self._problems.append(f"`{endpoint.name}` {what} {listed}")
@@ -251,6 +274,17 @@ class _Player:
         place = self._history.steps[-1].processes[0].place
         if left := [path.name for path in self._place.glob(f"place{place}/tmp/*/load-*")]:
             self._problems.append(f"directories of loads that died are left: {left}")
+
+    def _newest(
+        self, endpoint: str, wanted: Mapping[Version, datetime], held: Sequence[Version]
+    ) -> dict[Version, datetime]:
+        """Of each row that there should be, the version with the latest cursor of those that there are."""
+        newest = {name.number: (at, name) for name, at in wanted.items()}
+        for name in held:
+            at = self._source.all[endpoint][name].at
+            if name.number in newest and at > newest[name.number][0]:
+                newest[name.number] = (at, name)
+        return {name: at for at, name in newest.values()}
 
     def tidy(self) -> None:
         """Make a shared destination as it was."""

@@ -14,7 +14,7 @@ from analytics_dagster_tests.faults.history import Change, Endpoint, Row, Versio
 
 
 class Source(SandboxData):
-    """The data of a sandbox, which changes while nothing is read."""
+    """The data of a sandbox, which changes when it is told to."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         super().__init__(SandboxSettings(users=0, events=0, sessions=0, orders=0))
@@ -25,20 +25,35 @@ class Source(SandboxData):
         self._shown = dict(self._now)
         self.all = {name: {row.name: row for row in one.rows} for name, one in self._endpoints.items()}
         """Every version of every row that there ever was."""
+        self.moved: set[str] = set()
+        """The endpoints whose rows changed while they may have been read."""
+        self._later: Mapping[str, Change] = {}
+        self._answers = 0
 
-    def change(self, changes: Mapping[str, Change], *, stale: bool) -> None:
+    def change(self, changes: Mapping[str, Change], *, stale: bool = False) -> None:
         """Change the rows.
 
         Args:
             changes: By endpoint.
             stale: Whether the answers are still those of before, as of a copy that lags behind.
         """
+        self.moved = set()
         before = dict(self._now)
         for name, change in changes.items():
             rows = {**self._now[name], **{row.name.number: row for row in change.put}}
             self._now[name] = {number: row for number, row in rows.items() if number not in change.gone}
             self.all[name] |= {row.name: row for row in change.put}
         self._shown = before if stale else self._now
+
+    def change_later(self, changes: Mapping[str, Change], answers: int) -> None:
+        """Change the rows once more, after some answers."""
+        self._later, self._answers = changes, answers
+
+    def settle(self) -> None:
+        """Change what would have changed after more answers than were asked for."""
+        later, self._later = self._later, {}
+        if later:
+            self.change(later)
 
     def shown(self, endpoint: str) -> list[Row]:
         """The rows that the API's answers hold."""
@@ -63,6 +78,11 @@ class Source(SandboxData):
             raise InvalidParameterError(f"there is no resource {resource!r}")
         if updated_after is not None or updated_before is not None:
             raise InvalidParameterError("the clock of these rows is called created_…")
+        if self._later and self._answers == 0:
+            moved = set(self._later)
+            self.settle()
+            self.moved = moved
+        self._answers -= 1
         after, before = cast("str | None", created_after), cast("str | None", created_before)
         try:
             rows = [row for row in self.shown(resource) if endpoint.clock.lets_through(row.at, after, before)]
