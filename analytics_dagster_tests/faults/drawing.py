@@ -107,6 +107,7 @@ class _Source:
         self._text_ids = rng.random() < 0.5
         self._rows: dict[int, Row] = {}
         self._versions: dict[int, int] = {}
+        self._newest: datetime | None = None
         rows = tuple(self._insert() for _ in range(rng.choice(_SIZES)))
         limit = rng.choice([1, 2, 3, 5, 7, 10, 20, 100])
         if len(rows) > 20:
@@ -159,11 +160,12 @@ class _Source:
     @property
     def _follows(self) -> bool:
         """Whether what is new must come with a later cursor than all that was there, to be found at all."""
-        return bool(self._rows) and self.endpoint.way in SINCE
+        return self._newest is not None and self.endpoint.way in SINCE
 
     def _newer(self, old: Row | None) -> datetime:
-        """A time later than that of a row's last version, and no earlier than that of any row."""
-        newest = max(row.at for row in self._rows.values())
+        """A time later than that of a row's last version, and no earlier than that of any row ever."""
+        newest = self._newest
+        assert newest is not None
         step = self._rng.choice([0, 0, 1, 1000])
         found = self._clock.rounded(newest + step * self._clock.unit)
         while found < newest or (old and found <= old.at):
@@ -198,6 +200,7 @@ class _Source:
         written = self._clock.write(at)
         row |= {"meta": {"at": written}} if self._clock.nested else {"at": written}
         self._rows[number] = Row(name, at, as_json(row))
+        self._newest = max(at, self._newest or at)
         return self._rows[number]
 
 
