@@ -235,9 +235,9 @@ class _Player:
             self._torn.add(name)
         if name in self._torn:
             # An append commits table by table. One that died may have left rows without those of their nested
-            # tables, or the other way round; what counts is that all come again.
-            whole = {one for one, how in looks if not how}
-            altered = [f"`{name}`: {_called(one)} never came whole" for one, _ in looks if one not in whole]
+            # tables, or the other way round; what counts is that all come again that are still there.
+            missing = self._source.now(name).keys() - {one for one, how in looks if not how}
+            altered = [f"`{name}`: {_called(one)} never came whole" for one, _ in looks if one in missing]
             lost = []
         if name not in self._torn or self._number == len(self._history.steps):
             self._problems += (altered + lost)[:_SHOWN]
