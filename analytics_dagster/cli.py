@@ -155,7 +155,14 @@ def validate(
     """
     from analytics_dagster.spec import find_files, read_files
 
-    for file in read_files(files or find_files()):
+    checked = read_files(files or find_files())
+    destination = os.environ.get("ANALYTICS_DESTINATION")
+    if destination and destination not in {"duckdb", "postgres"}:
+        from analytics_dagster.loading.promises import unkept  # needs dlt
+
+        if problems := unkept(checked, destination):
+            raise ApiFileError(problems)
+    for file in checked:
         count = len(file.api.resources)
         typer.echo(f"{file.path}: ok, {count} resource{'s' * (count != 1)}")
 

@@ -68,6 +68,20 @@ def test_validate_tells_all_problems_of_all_files(cli: Cli) -> None:
     assert "apis/two.yaml:1: client.base_url:" in done.err
 
 
+def test_a_destination_that_cannot_keep_what_is_promised_is_refused(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_api(FILE.format(url="http://127.0.0.1:1") + "retry: {max_retries: 0}\n")
+    monkeypatch.setenv("ANALYTICS_DESTINATION", "clickhouse")
+    monkeypatch.setenv("ACME_KEY", "a-key")
+    done = cli("validate")
+    assert (done.code, done.out) == (1, "")
+    assert "apis/acme.yaml:" in done.err
+    assert "`clickhouse` has no transactions" in done.err
+    assert done.err in cli("load", "acme").err  # by the code location, before any run
+    assert "✗ resource `users`: a full refresh keeps" in cli("check", "acme").out
+
+
 def test_sandbox_says_how_to_ask_it_and_serves_until_ctrl_c() -> None:
     served = start("sandbox", "--port", "0", "--events", "12")
     assert served.stdout

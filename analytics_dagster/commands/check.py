@@ -18,7 +18,9 @@ from rich.markup import escape
 from analytics_dagster.commands.choice import all_windows, edge_text, find_api, find_resources
 from analytics_dagster.commands.terminal import CommandError, standard_output
 from analytics_dagster.loading.cursor import ReadCursor
+from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.failures import explained
+from analytics_dagster.loading.promises import broken_promise, way_of
 from analytics_dagster.loading.resolve import ResolvedApi, resolve
 from analytics_dagster.loading.source import rest_api_config, schema_name
 from analytics_dagster.reading.errors import CursorError, LoadError, SelectorError
@@ -62,7 +64,7 @@ def check_api(name: str, resources: Sequence[str]) -> None:
         for resource in resolved.api.resources:
             if resource.name not in {one.name for one in wanted}:
                 continue
-            findings = check_resource(resolved, resource)
+            findings = [*_promise_findings(resource), *check_resource(resolved, resource)]
             console.print(f"[bold]{resource.name}[/]")
             for finding in findings:
                 console.print(f"  {_MARKS[finding.works]} {escape(finding.text)}", soft_wrap=True)
@@ -70,6 +72,11 @@ def check_api(name: str, resources: Sequence[str]) -> None:
                 broken.append(resource.name)
     if broken:
         raise CommandError(f"{len(broken)} of {len(wanted)} resources do not work: {', '.join(broken)}")
+
+
+def _promise_findings(resource: Resource) -> list[Finding]:
+    broken = broken_promise(resource, Destination.from_environment().type, way_of(resource))
+    return [Finding(False, broken)] if broken else []
 
 
 def check_resource(resolved: ResolvedApi, resource: Resource) -> list[Finding]:

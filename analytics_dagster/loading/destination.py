@@ -16,6 +16,7 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.destinations.sql_client import SqlClientBase
 
 from analytics_dagster.loading.duckdb_file import duckdb_file, no_empty_file
+from analytics_dagster.loading.promises import capabilities
 from analytics_dagster.loading.resolve import lookup
 from analytics_dagster.loading.turns import (
     postgres_in_turn,
@@ -113,9 +114,11 @@ class Destination:
             "staging_dataset_name_layout": staging,
             # The old rows of a full refresh stay until the new ones are whole.
             "replace_strategy": "insert-from-staging",
-            # dlt 1.31 says it of no database, and then deletes and inserts without a transaction.
-            "supports_transactions": True,
         }
+        can = capabilities(self.type)
+        if can and can.supports_transactions is None:  # pyright: ignore[reportUnnecessaryComparison] - says bool only
+            # dlt 1.31 says it of few databases, and then deletes and inserts without a transaction.
+            options["supports_transactions"] = True
         if self.type == "duckdb":
             path = self.duckdb_path()
             if not path.parent.is_dir():  # it would be made, but it may be a slip of the pen

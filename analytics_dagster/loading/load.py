@@ -19,6 +19,7 @@ from analytics_dagster.loading.cursor import CountRows, cursor_column
 from analytics_dagster.loading.destination import Destination, secrets_of
 from analytics_dagster.loading.disposition import disposition, starts_over
 from analytics_dagster.loading.failures import explained
+from analytics_dagster.loading.promises import refuse_weak
 from analytics_dagster.loading.resolve import resolve
 from analytics_dagster.loading.source import build_source
 from analytics_dagster.loading.staging import staging_dropped, staging_name
@@ -142,6 +143,7 @@ def prepare_load(
         explained(resolved.redact, f"{file.path}: resource `{resource_name}`"),
         private_directory() as directory,
     ):
+        refuse_weak(resource, destination.type, full_refresh=full_refresh)
         source = build_source(resolved, resource, meter, counted, window, forget=fresh)
         source.resources[resource_name].add_step(EnoughDisk(directory, meter))
         naming = source.schema.naming

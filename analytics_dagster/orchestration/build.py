@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from analytics_dagster.loading.destination import Destination
+from analytics_dagster.loading.promises import unkept
 from analytics_dagster.orchestration.assets import asset_key, build_asset
 from analytics_dagster.orchestration.integration import DagsterDltResource
 from analytics_dagster.orchestration.jobs import build_schedules, load_jobs
@@ -18,7 +19,7 @@ from analytics_dagster.orchestration.resources import (
     credentials_for,
     credentials_key,
 )
-from analytics_dagster.spec import ApiFile, find_files, read_files
+from analytics_dagster.spec import ApiFile, ApiFileError, find_files, read_files
 
 
 def build_defs(
@@ -34,7 +35,8 @@ def build_defs(
         resources: Dagster resources that replace `destination`, `dlt` or `<api>_credentials`.
 
     Raises:
-        ApiFileError: If there is a mistake in any file; it tells all of them.
+        ApiFileError: If there is a mistake in any file, or the destination cannot keep what is promised of a
+            resource; it tells all of them.
     """
     files = _files(find_files() if apis is None else apis)
     given = dict(resources or {})
@@ -44,6 +46,8 @@ def build_defs(
         if isinstance(chosen, DestinationResource) and chosen.type
         else Destination.from_environment().type
     )
+    if problems := unkept(files, destination):
+        raise ApiFileError(problems)
     jobs = [job for file in files for job in load_jobs(file)]
     definitions = {job.name: job.definition() for job in jobs}
     owner = {asset_key(job.file, resource): job for job in jobs for resource in job.resources}

@@ -66,6 +66,12 @@ class DestinationError(LoadError):
     """The destination cannot be opened."""
 
 
+class WeakDestinationError(DestinationError):
+    """The destination cannot keep what is promised of a resource."""
+
+    permanent = True
+
+
 class ContractError(LoadError):
     """Rows break the schema contract, the primary key or a column's type."""
 
