@@ -132,6 +132,9 @@ def finish(outcomes: Sequence[Outcome], console: Console) -> None:
         CommandError: If a resource failed; it says why for each.
     """
     console.print(outcome_table(outcomes, count_rows(outcomes)))
+    for one in outcomes:
+        for change in one.changes:
+            console.print(f"{one.file.api.name}/{one.resource.name}: {change}", markup=False, soft_wrap=True)
     failed = [one for one in outcomes if one.problem is not None]
     if failed:
         console.print(

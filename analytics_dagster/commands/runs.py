@@ -19,6 +19,7 @@ from analytics_dagster.loading.source import schema_name
 from analytics_dagster.orchestration.assets import asset_key
 from analytics_dagster.orchestration.jobs import RANGE_END, RANGE_START, LoadJob
 from analytics_dagster.orchestration.materialize import watcher
+from analytics_dagster.orchestration.metadata import SCHEMA_CHANGES
 from analytics_dagster.orchestration.partitions import partitions_def
 from analytics_dagster.spec import ApiFile, Resource, Window
 
@@ -41,7 +42,8 @@ class Outcome:
     """What a run did with one resource.
 
     Windows and rows are those that were committed; requests and retries are all that were sent. `seconds`
-    is None, and `problem` says why, where the resource failed.
+    is None, and `problem` says why, where the resource failed. `changes` are the tables and columns that were
+    added to those of earlier runs.
     """
 
     file: ApiFile
@@ -52,6 +54,7 @@ class Outcome:
     retries: int
     seconds: float | None
     problem: str | None
+    changes: list[str]
 
 
 @contextmanager
@@ -144,10 +147,13 @@ def _outcome(
 ) -> Outcome:
     key, step = asset_key(file, resource), schema_name(file.api, resource)
     rows: dict[str | None, int] = {}
+    changes: dict[str, None] = {}
     for event in result.get_asset_materialization_events():
         if event.asset_key == key:
             count = event.materialization.metadata.get("rows_loaded")
             rows[event.partition] = cast("int", count.value) if count else 0
+            added = event.materialization.metadata.get(SCHEMA_CHANGES)
+            changes |= dict.fromkeys(cast("list[str]", added.value) if added else ())
     seconds, problem = None, "The run ended before this resource was read."
     for event in result.all_events:
         if event.step_key != step:
@@ -168,6 +174,7 @@ def _outcome(
         retries=sum(meter.retries for meter in meters),
         seconds=seconds,
         problem=problem,
+        changes=list(changes),
     )
 
 

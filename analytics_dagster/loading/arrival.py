@@ -65,7 +65,8 @@ def count_arrived(prepared: PreparedLoad, windows: Sequence[Window], *, full_ref
     staged = fresh or merges(resource, window, full_refresh=full_refresh)
     schema = prepared.pipeline.default_schema
     name = schema.naming.normalize_tables_path(resource.table_name or resource.name)
-    # dagster-dlt has taken the types of columns out of this schema, so only the table's own words are left.
+    # dagster-dlt has taken names and types of columns out of this schema (dagster#34052), so only the table's
+    # own words are left.
     if not (name in schema.tables and has_table_seen_data(schema.tables[name])):
         return Arrival(read, 0, discards)
     with prepared.pipeline.sql_client() as client:

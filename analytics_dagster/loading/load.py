@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import dlt
-from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltSource
 from dlt.pipeline.pipeline import Pipeline
 
@@ -19,6 +18,7 @@ from analytics_dagster.loading.cursor import CountRows, cursor_column
 from analytics_dagster.loading.destination import Destination, secrets_of
 from analytics_dagster.loading.disposition import disposition, starts_over
 from analytics_dagster.loading.failures import explained
+from analytics_dagster.loading.growth import schema_changes
 from analytics_dagster.loading.promises import refuse_weak
 from analytics_dagster.loading.resolve import resolve
 from analytics_dagster.loading.source import build_source
@@ -42,8 +42,8 @@ class LoadResult:
     """What a load did.
 
     `counts` has the rows of each window, in order; `stated` is how many the API says there are, those beyond
-    the windows included, or None; `seconds` is wall time; `columns` are dlt's; `preview` has the first rows,
-    without secrets.
+    the windows included, or None; `seconds` is wall time; `schema_changes` are the tables and columns that it
+    added to those of earlier loads; `preview` has the first rows, without secrets.
     """
 
     rows: int
@@ -55,7 +55,7 @@ class LoadResult:
     bytes: int
     seconds: float
     table: str
-    columns: list[TColumnSchema]
+    schema_changes: list[str]
     preview: list[dict[str, Any]]
 
 
@@ -90,7 +90,7 @@ class PreparedLoad:
             bytes=self.meter.bytes,
             seconds=time.monotonic() - self._started,
             table=".".join(client.make_qualified_table_name_path(table, quote=False)),
-            columns=list(schema.get_table_columns(table).values()) if table in schema.tables else [],
+            schema_changes=schema_changes(self.pipeline, table),
             preview=[
                 {name: _shown(value, self.redact) for name, value in row.items()}
                 for row in cast("list[dict[str, Any]]", self.counted.preview)

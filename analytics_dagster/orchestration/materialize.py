@@ -17,7 +17,7 @@ from analytics_dagster.loading.load import LoadResult, prepare_load, until_stabl
 from analytics_dagster.loading.steps import step_size
 from analytics_dagster.orchestration.checks import NAME, Checked, check_result, check_step
 from analytics_dagster.orchestration.integration import DagsterDltResource, DagsterDltTranslator
-from analytics_dagster.orchestration.metadata import load_metadata, window_metadata
+from analytics_dagster.orchestration.metadata import changes_metadata, load_metadata, window_metadata
 from analytics_dagster.orchestration.partitions import window_of
 from analytics_dagster.orchestration.rerun import FAILURE_KIND
 from analytics_dagster.orchestration.resources import Credentials, DestinationResource
@@ -149,6 +149,7 @@ def _total(steps: Sequence[_Step]) -> dict[str, Any]:
         metadata[name] = dg.MetadataValue.int(sum(getattr(result, name) for result in results))
     if "rows_stated" in metadata:
         metadata["rows_stated"] = dg.MetadataValue.int(sum(result.stated or 0 for result in results))
+    metadata |= changes_metadata([change for result in results for change in result.schema_changes])
     metadata["seconds"] = dg.MetadataValue.float(round(sum(result.seconds for result in results), 3))
     if steps[-1].windows:
         del metadata["rows_loaded"]  # each partition has its own

@@ -10,6 +10,7 @@ import dagster as dg
 from analytics_dagster.loading.load import LoadResult
 from analytics_dagster.spec import Window
 
+SCHEMA_CHANGES = "schema_changes"
 _CELL = 60  # characters
 
 
@@ -37,9 +38,15 @@ def load_metadata(
         "pages": dg.MetadataValue.int(result.pages),
         "bytes": dg.MetadataValue.int(result.bytes),
         "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
+        **changes_metadata(result.schema_changes),
         "preview": dg.MetadataValue.md(markdown_table(result.preview)),
         "dagster/table_name": result.table,
     }
+
+
+def changes_metadata(changes: Sequence[str]) -> dict[str, Any]:
+    """What loads added to the tables that were there; nothing if they added nothing."""
+    return {SCHEMA_CHANGES: dg.MetadataValue.json(list(changes))} if changes else {}
 
 
 def window_metadata(window: Window, rows: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import responses
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from analytics_dagster.loading.load import LoadResult
 from analytics_dagster.reading.errors import ContractError
 from analytics_dagster.spec import parse_text
 from analytics_dagster_tests.loading.helpers import Store, load_into, same
@@ -42,10 +43,11 @@ def load_values(store: Store, values: list[Any], options: str = "") -> None:
     load_text(store, ",".join(rows), options)
 
 
-def load_text(store: Store, rows: str, options: str = "") -> None:
+def load_text(store: Store, rows: str, options: str = "") -> LoadResult:
     with responses.RequestsMock() as api:
         api.get("https://api.example.com/rows", body=f'{{"data": [{rows}]}}', content_type="application/json")
-        load_into(store, parse_text(FILE.format(name=store.api, options=options), "apis/x.yaml"), "rows")
+        file = parse_text(FILE.format(name=store.api, options=options), "apis/x.yaml")
+        return load_into(store, file, "rows")
 
 
 def stored(store: Store, field: str = "x") -> list[Any]:
@@ -245,3 +247,16 @@ def test_a_cursor_finer_than_a_timestamp_is_not_shortened_in_silence(duckdb_stor
             else:
                 with pytest.raises(ContractError, match=r"cursor `x` of a row is 2024.*data_type: text"):
                     load_into(duckdb_store, file, "rows")
+
+
+def test_a_load_reports_what_it_added_to_the_tables(store: Store) -> None:
+    assert load_text(store, '{"id": 1, "x": 1, "z": [1]}').schema_changes == []
+    assert load_text(store, '{"id": 1, "x": 2, "z": [2]}').schema_changes == []
+    grown = load_text(store, '{"id": 1, "x": "soon", "y": {"a": true}, "z": [2], "more": [{"n": 1}]}')
+    assert sorted(grown.schema_changes) == [
+        "new column `rows.x__v_text` (text, for values that do not fit the column beside it)",
+        "new column `rows.y__a` (bool)",
+        "new table `rows__more`",
+    ]
+    assert load_text(store, '{"id": 1}').schema_changes == []
+    assert load_text(store, "").schema_changes == []

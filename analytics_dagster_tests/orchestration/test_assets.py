@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import duckdb
 import pytest
+from dlt.common.schema import Schema
+from dlt.common.schema.utils import new_table
 
 from analytics_dagster.loading import steps
 from analytics_dagster.orchestration.build import build_defs
+from analytics_dagster.orchestration.integration import DagsterDltResource
 from analytics_dagster.orchestration.rerun import FAILURE_KIND
 from analytics_dagster.orchestration.resources import ApiKeyCredentials, DestinationResource
 from analytics_dagster.sandbox import Fault, RunningSandbox
@@ -116,6 +119,35 @@ def test_a_full_refresh_and_its_metadata(run: Run) -> None:
     assert header.startswith("| id | ")
     assert "usr_1" in first
     assert rows("SELECT count(*), count(DISTINCT id) FROM shop.users") == [(500, 500)]
+
+
+def test_what_a_run_adds_to_the_tables_is_in_its_metadata() -> None:
+    row: dict[str, Any] = {"id": 1, "n": 1}
+    with served(lambda _: ({"data": [row]}, {})) as url:
+        text = f"client: {{base_url: {url}}}\nresources:\n- name: things\n  write_disposition: replace\n"
+        text += "  endpoint: {path: things, data_selector: data, paginator: single_page}\n"
+        defs = build_defs([parse_text(text, "apis/changing.yaml")])
+
+        def changes() -> Any:
+            result = defs.resolve_job_def("changing").execute_in_process()
+            [done] = result.asset_materializations_for_node("changing__things")
+            found = done.metadata.get("schema_changes")
+            return found and found.value
+
+        assert changes() is None
+        row |= {"n": "soon", "new": 1.5}
+        variant = "new column `things.n__v_text` (text, for values that do not fit the column beside it)"
+        assert changes() == [variant, "new column `things.new` (double)"]
+        assert changes() is None
+
+
+def test_dagster_takes_names_and_types_out_of_the_schema_of_dlt() -> None:
+    """dagster#34052. Once this fails, `growth` and `arrival` may use the pipeline's schema."""
+    schema = Schema("things")
+    schema.update_table(new_table("things", columns=[{"name": "id", "data_type": "bigint"}]))
+    DagsterDltResource()._extract_table_schema_metadata("things", schema)  # pyright: ignore[reportPrivateUsage]
+    column = cast("Any", schema.tables["things"])["columns"]["id"]
+    assert not {"name", "data_type"} & column.keys()
 
 
 def test_each_partition_of_a_range_has_its_own_row_count(run: Run, sandbox: RunningSandbox) -> None:
