@@ -83,11 +83,17 @@ class ReadCursor(PageStep):
         self._required = incremental.on_cursor_value_missing == "raise"
         self._find = None if _is_plain(self._path) else jsonpath.compile_path(self._path)
         self._forget = forget
+        self._table = resource.table_name or resource.name
 
     def bind(self, pipe: Any) -> ReadCursor:
         """Called by dlt before the first page, while the stored cursor can still be changed."""
         if self._forget:
             dlt.current.resource_state(pipe.name).pop("incremental", None)
+        # The hint of an earlier cursor stays in the stored schema; the present one comes with the first page.
+        schema = dlt.current.source_schema()
+        table: Any = schema.tables.get(schema.naming.normalize_tables_path(self._table), {})
+        for column in table.get("columns", {}).values():
+            column.pop("dedup_sort", None)
         return self
 
     def _rows(self, page: list[Any]) -> list[Any]:

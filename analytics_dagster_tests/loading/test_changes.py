@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -274,3 +275,35 @@ def test_a_child_is_held_to_its_own_definition(sandbox: RunningSandbox, duckdb_s
     with pytest.raises(ChangedError):
         load_into(duckdb_store, other, "items")
     assert len(sandbox.requests.list()) == asked
+
+
+ORDERS = """
+    - name: orders
+      endpoint:
+        path: /v1/orders
+        incremental: {cursor_path: updated_at, start_param: updated_after, initial_value: 2024-01-01}
+      primary_key: id
+      write_disposition: merge
+"""
+
+
+@pytest.mark.parametrize("full_refresh", [False, True])
+def test_another_cursor_may_be_accepted_or_all_rows_read_anew(
+    sandbox: RunningSandbox, duckdb_store: Store, *, full_refresh: bool
+) -> None:
+    load_into(duckdb_store, sandbox_file(sandbox.url, ORDERS), "orders")
+    file = sandbox_file(sandbox.url, ORDERS.replace("updated_a", "created_a"))
+    with pytest.raises(ChangedError, match="cursor_path: updated_at -> created_at"):
+        load_into(duckdb_store, file, "orders")
+    if not full_refresh:
+        accept(file, file.api.resources[0], duckdb_store.destination)
+    for anew in (full_refresh, False):
+        load_into(duckdb_store, file, "orders", full_refresh=anew)
+        assert duckdb_store.versions("orders") == versions(sandbox.data.truth("orders"))
+    # One cursor is known by its hint, so that the later one of two versions in one load wins.
+    [(schema,)] = duckdb_store.fetch(
+        "SELECT schema FROM {}._dlt_version WHERE schema_name LIKE '%orders'"
+        " ORDER BY inserted_at DESC LIMIT 1"
+    )
+    columns = json.loads(schema)["tables"]["orders"]["columns"]
+    assert [name for name, column in columns.items() if "dedup_sort" in column] == ["created_at"]
