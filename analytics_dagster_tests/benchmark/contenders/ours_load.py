@@ -13,6 +13,7 @@ _FILE = """\
 name: benchmark
 client:
   base_url: {url}
+limits: {{concurrency: 8}}  # as many connections as the limit has
 resources:
   - name: events
     primary_key: id
