@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, cast
 
@@ -166,14 +166,10 @@ class CountRows(PageStep):
         self.counts = [0] * len(windows)
         self.preview: list[Any] = []
 
-    def _rows(self, page: list[Any]) -> Iterator[Any]:
-        if self._emptied:
-            schema = dlt.current.source_schema()
-            table = schema.naming.normalize_tables_path(self._emptied)
-            # A table without any row so far has nothing to lose, and dlt would miss its key.
-            if table in schema.data_table_names(seen_data_only=True):
-                yield dlt.mark.materialize_table_schema()
-            self._emptied = None
+    def _rows(self, page: list[Any]) -> Any:
+        emptied, self._emptied = self._emptied, None
+        if not page:
+            return dlt.mark.materialize_table_schema() if _had_rows(emptied) else page
         self._meter.add(rows=len(page))
         if len(self.preview) < PREVIEW_ROWS:
             self.preview += [
@@ -185,7 +181,15 @@ class CountRows(PageStep):
                 instant = row.get(self._column)
                 if instant is not None:
                     self.counts[bisect_right(self._starts, instant) - 1] += 1
-        yield page
+        return page
+
+
+def _had_rows(table: str | None) -> bool:
+    """Whether a table ever had one; one without has nothing to lose, and dlt would miss its key."""
+    if table is None:
+        return False
+    schema = dlt.current.source_schema()
+    return schema.naming.normalize_tables_path(table) in schema.data_table_names(seen_data_only=True)
 
 
 PREVIEW_ROWS = 5

@@ -14,6 +14,7 @@ from dlt.extract import DltSource
 from dlt.pipeline.pipeline import Pipeline
 
 from analytics_dagster.loading.changes import RefuseChanges
+from analytics_dagster.loading.columnar import Columnar
 from analytics_dagster.loading.cursor import CountRows, cursor_column
 from analytics_dagster.loading.destination import Destination, secrets_of
 from analytics_dagster.loading.disposition import disposition, starts_over
@@ -41,12 +42,14 @@ _log = logging.getLogger(__name__)
 class LoadResult:
     """What a load did.
 
-    `counts` has the rows of each window, in order; `stated` is how many the API says there are, those beyond
-    the windows included, or None; `seconds` is wall time; `schema_changes` are the tables and columns that it
-    added to those of earlier loads; `preview` has the first rows, without secrets.
+    `columnar_rows` are those that went by columns, not one by one; `counts` has the rows of each window, in
+    order; `stated` is how many the API says there are, those beyond the windows included, or None; `seconds`
+    is wall time; `schema_changes` are the tables and columns that it added to those of earlier loads;
+    `preview` has the first rows, without secrets.
     """
 
     rows: int
+    columnar_rows: int
     stated: int | None
     counts: list[int]
     requests: int
@@ -71,6 +74,7 @@ class PreparedLoad:
     options: dict[str, Any]
     meter: Meter
     counted: CountRows
+    columnar: Columnar
     resource: Resource
     redact: Redactor
     _started: float = field(default_factory=time.monotonic)
@@ -82,6 +86,7 @@ class PreparedLoad:
         client = self.pipeline.sql_client()
         return LoadResult(
             rows=self.meter.rows,
+            columnar_rows=self.columnar.rows,
             stated=None if self.resource.parent else self.meter.stated,  # a child has one for each parent
             counts=self.counted.counts,
             requests=self.meter.requests,
@@ -145,7 +150,8 @@ def prepare_load(
     ):
         refuse_weak(resource, destination.type, full_refresh=full_refresh)
         source = build_source(resolved, resource, meter, counted, window, forget=fresh)
-        source.resources[resource_name].add_step(EnoughDisk(directory, meter))
+        columnar = Columnar(source.resources[resource_name])
+        source.resources[resource_name].add_step(EnoughDisk(directory, meter)).add_step(columnar)
         naming = source.schema.naming
         dataset = naming.normalize_table_identifier(resolved.api.name)
         name = f"{dataset}.{naming.normalize_tables_path(table)}"
@@ -169,7 +175,7 @@ def prepare_load(
             with reading(pipeline) as opened:
                 warn_of_gone(file, opened)
                 source.schema = grown_from_stored(opened, source.schema)
-            yield PreparedLoad(source, pipeline, options, meter, counted, resource, resolved.redact)
+            yield PreparedLoad(source, pipeline, options, meter, counted, columnar, resource, resolved.redact)
 
 
 def load(

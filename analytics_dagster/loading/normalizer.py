@@ -25,7 +25,7 @@ from analytics_dagster.reading.errors import ContractError
 DECLARED = "x-declared"
 """A column's hint that a person chose its type, so that values may be read as that type."""
 
-_MOST_COLUMNS = 5_000
+MOST_COLUMNS = 5_000
 _MOST_TABLES = 500
 _CONTAINERS = {dict, list}
 _DAY_AND_TIME = re.compile(r"\d{4}[-\dW]*[T ]\d")
@@ -115,8 +115,8 @@ class DataItemNormalizer(RelationalNormalizer):
 
     def _reset(self) -> None:
         super()._reset()
-        self._own = {self.c_dlt_id, self.c_dlt_load_id, self.c_dlt_root_id, self.c_dlt_parent_id}
-        self._own.add(self.c_dlt_list_idx)
+        self.own_columns = {self.c_dlt_id, self.c_dlt_load_id, self.c_dlt_root_id, self.c_dlt_parent_id}
+        self.own_columns.add(self.c_dlt_list_idx)
         self._known: dict[str, _Columns] = {}
 
     def _clear_schema_caches(self) -> None:
@@ -148,9 +148,9 @@ class DataItemNormalizer(RelationalNormalizer):
     ) -> tuple[Any, dict[tuple[str, ...], Sequence[Any]]]:
         row, lists = super()._flatten(table, dict_row, _r_lvl)
         simple = _CONTAINERS.isdisjoint(map(type, dict_row.values()))
-        fine = simple and len(row) == len(dict_row) and self._own.isdisjoint(row)
+        fine = simple and len(row) == len(dict_row) and self.own_columns.isdisjoint(row)
         if not fine and not table.lower().startswith(DLT_NAME_PREFIX):
-            seen = dict.fromkeys(map(str, self._own), "one of dlt's own")
+            seen = dict.fromkeys(map(str, self.own_columns), "one of dlt's own")
             for name, field in self._names(table, dict_row, _r_lvl, (), ""):
                 if name in seen:
                     named = named_row(row, self._get_primary_key(table), f"a row of `{table}`")
@@ -161,11 +161,11 @@ class DataItemNormalizer(RelationalNormalizer):
                     )
                 seen[name] = f"`{field}`"
         columns = self._columns(table)
-        if len(columns.names) + len(row) > _MOST_COLUMNS:
+        if len(columns.names) + len(row) > MOST_COLUMNS:
             names = columns.names | row.keys()
-            if len(names) > _MOST_COLUMNS:
+            if len(names) > MOST_COLUMNS:
                 raise ContractError(
-                    f"`{table}` would get {len(names):,} columns, more than {_MOST_COLUMNS:,}. The API seems"
+                    f"`{table}` would get {len(names):,} columns, more than {MOST_COLUMNS:,}. The API seems"
                     " to write values as names of fields. Keep such an object in one column (`columns: {<its"
                     " name>: {data_type: json}}`), or all of them (`max_table_nesting: 0`)."
                 )
@@ -175,7 +175,7 @@ class DataItemNormalizer(RelationalNormalizer):
         for name in row.keys() - columns.texts:
             value = row[name]
             if type(value) is str:
-                row[name] = _kept_text(value, fits=name not in columns.textless)
+                row[name] = kept_text(value, fits=name not in columns.textless)
         return row, lists
 
     def _normalize_list(
@@ -191,7 +191,7 @@ class DataItemNormalizer(RelationalNormalizer):
 
         def kept() -> Iterator[Any]:  # one by one: each may be the first, which the column is made for
             for item in seq:
-                yield _kept_text(item, fits=self.c_value not in self._columns(table).textless)
+                yield kept_text(item, fits=self.c_value not in self._columns(table).textless)
 
         items = cast("Any", kept())
         yield from super()._normalize_list(items, extend, ident_path, parent_path, parent_row_id, _r_lvl)
@@ -242,8 +242,13 @@ def _is_faithful(read: Any, sent: Any) -> bool:
     return True
 
 
-def _kept_text(value: Any, *, fits: bool) -> Any:
-    """A text that would be shortened as a time, or goes beside its column, stays a text."""
+def kept_text(value: Any, *, fits: bool) -> Any:
+    """A text that would be shortened as a time, or goes beside its column, stays a text.
+
+    Args:
+        value: Any value; what is no text is left as it is.
+        fits: Whether its column may hold it.
+    """
     if type(value) is not str:
         return value
     becomes_time = fits and not (_BEYOND.match(value) and not _fits_timestamp(value))

@@ -11,6 +11,7 @@ from dlt.sources.helpers.rest_client.detector import single_entity_path
 from dlt.sources.rest_api import rest_api_source
 from dlt.sources.rest_api.typing import RESTAPIConfig
 
+from analytics_dagster.loading.batches import gather_pages
 from analytics_dagster.loading.cursor import CountRows, ReadCursor, cursor_column, is_number_cursor
 from analytics_dagster.loading.normalizer import DECLARED, exact_schema
 from analytics_dagster.loading.parents import from_the_first
@@ -116,6 +117,10 @@ def build_source(
     if resource.endpoint.incremental is not None:
         loaded.add_step(ReadCursor(resource, forget=forget))
     loaded.add_step(counted)
+    if resource.endpoint.incremental is None or resource.endpoint.incremental.row_order is None:
+        gather_pages(
+            loaded, meter
+        )  # where rows come in order, dlt stops reading after the page with the last
     return source
 
 

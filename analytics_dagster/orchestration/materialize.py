@@ -147,6 +147,7 @@ def _total(steps: Sequence[_Step]) -> dict[str, Any]:
     metadata = dict(steps[-1].metadata)
     for name in ("requests", "retries", "pages", "bytes"):
         metadata[name] = dg.MetadataValue.int(sum(getattr(result, name) for result in results))
+    metadata["rows_by_columns"] = dg.MetadataValue.int(sum(result.columnar_rows for result in results))
     if "rows_stated" in metadata:
         metadata["rows_stated"] = dg.MetadataValue.int(sum(result.stated or 0 for result in results))
     metadata |= changes_metadata([change for result in results for change in result.schema_changes])

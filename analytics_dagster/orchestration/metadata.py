@@ -31,6 +31,7 @@ def load_metadata(
             if isinstance(value, dg.TableSchemaMetadataValue | dg.TableSchema)
         },
         "rows_loaded": dg.MetadataValue.int(result.rows),
+        "rows_by_columns": dg.MetadataValue.int(result.columnar_rows),  # the others went one by one
         # What the API says there is, also of rows beyond the windows that coarse bounds let in.
         **({} if result.stated is None else {"rows_stated": dg.MetadataValue.int(result.stated)}),
         "requests": dg.MetadataValue.int(result.requests),

@@ -1,0 +1,46 @@
+"""A step that makes Arrow tables of rows, where these say exactly what dlt's way by rows would store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dlt.extract import DltResource
+
+from analytics_dagster.loading.cursor import PageStep
+
+if TYPE_CHECKING:
+    from analytics_dagster.loading.arrow import ArrowTables
+
+
+class Columnar(PageStep):
+    """Last of all steps: make an Arrow table of each batch of rows.
+
+    dlt infers the type of a new column from its first value, and is asked for it here. A batch with a value
+    that is not plainly of its column's type goes dlt's way by rows, and so does one with nested tables, or of
+    which the schema contract may have something to say.
+
+    Args:
+        resource: dlt's resource that the rows come from.
+    """
+
+    placement_affinity: ClassVar[float] = 5
+
+    def __init__(self, resource: DltResource) -> None:
+        super().__init__(self._batch)
+        self._resource = resource
+        self._tables: ArrowTables | None = None
+        self.rows = 0
+        """How many went by columns."""
+
+    def _batch(self, rows: list[Any]) -> Any:
+        if not rows:  # may be dlt's word for a table that becomes empty
+            return rows
+        if self._tables is None:
+            from analytics_dagster.loading.arrow import ArrowTables  # noqa: PLC0415 - pyarrow is slow to import
+
+            self._tables = ArrowTables(self._resource)
+        table = self._tables.table(rows)
+        if table is None:
+            return rows
+        self.rows += len(rows)
+        return table

@@ -1,0 +1,121 @@
+"""The columns of many rows: flattened and named as dlt does it row by row, and turned into those of Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import chain
+from types import NoneType
+from typing import Any, cast
+
+import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+import pyarrow.compute as compute_functions  # pyright: ignore[reportMissingTypeStubs]
+from dlt.common.json import json
+from dlt.common.schema.typing import TColumnSchema
+
+pa, pc = cast("Any", pyarrow), cast("Any", compute_functions)
+
+Values = Sequence[Any]
+Columns = dict[str, Values]
+
+_OWN_SIZES = ("precision", "scale", "timezone")
+_EXACT_IN_DOUBLE = 2**53
+_INSTANT = pa.timestamp("us", "UTC")
+_PLAIN: dict[str, tuple[Any, set[type]]] = {
+    "text": (pa.string(), {str}),
+    "bigint": (pa.int64(), {int}),
+    "double": (pa.float64(), {float, int}),
+    "bool": (pa.bool_(), {bool}),
+    "timestamp": (_INSTANT, {datetime}),
+}
+# Those that Arrow reads as dlt does; in other years a time zone may lead out of the calendar.
+_TIME = r"^[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[T ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
+_WITH_OFFSET = _TIME + r"(Z|[+-](0\d|1[0-4]):[0-5]\d)$"
+_WITHOUT_OFFSET = _TIME + "$"
+
+
+class UnfitError(Exception):
+    """The rows cannot be told by columns alone, so they go dlt's way by rows."""
+
+
+def flat_columns(normalizer: Any, table: str, rows: list[dict[str, Any]]) -> Columns:
+    """The columns of rows of a table, by the names that dlt gives them.
+
+    Args:
+        normalizer: Of the schema; knows names, and which values are kept as JSON.
+        table: The table's name.
+        rows: All of one table, and without nested ones.
+
+    Raises:
+        UnfitError: If rows need more tables, or two fields have one name.
+    """
+    found: Columns = {}
+
+    def add(rows: list[dict[str, Any]], path: tuple[str, ...], level: int) -> None:
+        shapes = dict.fromkeys(map(tuple, rows))
+        keys = next(iter(shapes)) if len(shapes) == 1 else tuple(dict.fromkeys(chain.from_iterable(shapes)))
+        for key in keys:
+            if not key or key.isspace():
+                name: str = normalizer.EMPTY_KEY_IDENTIFIER
+            else:
+                name = normalizer._normalize_identifier(key)
+            full = normalizer._shorten_fragments(*path, name) if path else name
+            values: Values = [row.get(key) for row in rows]
+            types = set(map(type, values))
+            if not types.isdisjoint((dict, list)) and not normalizer._is_nested_type(table, full, level):
+                if any(type(value) is list and value for value in values):
+                    raise UnfitError  # nested rows
+                if dict in types:
+                    add([value if type(value) is dict else {} for value in values], (*path, name), level - 1)
+                if types <= {dict, list, NoneType}:
+                    continue
+                values = [None if type(value) in (dict, list) else value for value in values]
+            if full in found or normalizer.naming.normalize_path(full) != full:
+                raise UnfitError
+            found[full] = values
+
+    add(rows, (), normalizer._get_table_nesting_level(table, normalizer.max_nesting))
+    return found
+
+
+def arrow_column(values: Values, column: TColumnSchema) -> Any:
+    """Values as Arrow's, of the type that dlt's column has.
+
+    Args:
+        values: None or what JSON has, or instants.
+        column: dlt's column.
+
+    Raises:
+        UnfitError: If one is not plainly of that type.
+    """
+    types = set(map(type, values)) - {NoneType}
+    data_type = column.get("data_type")
+    plain, takes = _PLAIN.get(data_type or "", (None, set[type]()))
+    if any(column.get(size) is not None for size in _OWN_SIZES):
+        raise UnfitError
+    if types <= takes and not (int in types and data_type == "double" and not _are_exact(values)):
+        return pa.array(values, plain)
+    if data_type == "timestamp" and types == {str}:
+        return _instants(pa.array(values, pa.string()))
+    if data_type == "json" and types <= {dict, list}:
+        return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
+    raise UnfitError
+
+
+def _are_exact(numbers: Values) -> bool:
+    return all(abs(number) <= _EXACT_IN_DOUBLE for number in numbers if type(number) is int)
+
+
+def _instants(texts: Any) -> Any:
+    def all_like(pattern: str) -> bool:
+        matches = pc.match_substring_regex(texts, pattern)
+        return pc.all(matches).as_py()
+
+    try:
+        if all_like(_WITH_OFFSET):
+            return texts.cast(_INSTANT)
+        if all_like(_WITHOUT_OFFSET):
+            return texts.cast(pa.timestamp("us")).cast(pa.int64()).cast(_INSTANT)
+    except pa.ArrowInvalid:
+        pass  # the 30th of February
+    raise UnfitError
