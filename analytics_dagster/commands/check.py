@@ -151,7 +151,7 @@ def _read_page(
         if name != resource.name:
             parent.add_filter(only_first(1))
     if resource.endpoint.incremental:
-        source.resources[resource.name].add_step(ReadCursor(resource, forget=False))
+        source.resources[resource.name].add_step(ReadCursor(resource, None, forget=False))
     try:
         with explained(resolved.redact, _WHERE):
             for _ in source:

@@ -58,7 +58,9 @@ def preview(
         for number, windows in enumerate(_windows_to_try(resource, partition, start, end)):
             # Made anew for each try, so that nothing is left of an empty one.
             destination = Destination("duckdb", str(directory / f"preview{number}.duckdb"))
-            with prepare_load(file, resource.name, windows, destination, values=values) as prepared:
+            with prepare_load(
+                file, resource.name, windows, destination, values=values, batch_rows=rows
+            ) as prepared:
                 for one, read in prepared.source.resources.items():
                     if not read.is_transformer:
                         read.add_limit(rows, count_rows=True)

@@ -11,7 +11,7 @@ import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.normalizers.json.helpers import normalize_table_identifier
-from dlt.common.normalizers.utils import generate_dlt_id, generate_dlt_ids
+from dlt.common.normalizers.utils import generate_dlt_id
 from dlt.common.schema import Schema
 from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
 from dlt.common.schema.utils import is_complete_column, is_nullable_column, normalize_table_identifiers
@@ -20,12 +20,18 @@ from dlt.common.time import UTC_NAME, get_context_timezone_name
 from dlt.extract import DltResource
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
-from analytics_dagster.loading.columns import Columns, UnfitError, arrow_column, flat_columns
+from analytics_dagster.loading.columns import (
+    Columns,
+    UnfitError,
+    arrow_column,
+    flat_columns,
+    random_ids,
+)
 from analytics_dagster.loading.normalizer import MOST_COLUMNS, kept_text
 
 pa = cast("Any", pyarrow)
 
-_DESTINATIONS = {"duckdb"}
+_DESTINATIONS = {"duckdb", "postgres"}
 
 
 class ArrowTables:
@@ -89,7 +95,7 @@ class ArrowTables:
             raise UnfitError
         arrays: dict[str, Any] = {
             load_id: pa.repeat(self._load_id, len(rows)),
-            row_id: pa.array(generate_dlt_ids(len(rows)), pa.string()),
+            row_id: random_ids(len(rows)),
         }
         for name, column in columns.items():
             if name in values:

@@ -10,11 +10,11 @@ from dlt.extract import DltResource
 
 from analytics_dagster.reading.meter import Meter
 
-_ROWS = 20_000
+BATCH_ROWS = 20_000
 _BYTES = 16_000_000  # of bodies
 
 
-def gather_pages(resource: DltResource, meter: Meter) -> None:
+def gather_pages(resource: DltResource, meter: Meter, size: int) -> None:
     """Have a resource give its rows in batches of many pages.
 
     Each reading ends with an empty batch, so that also steps after a filter know of one without rows.
@@ -23,6 +23,7 @@ def gather_pages(resource: DltResource, meter: Meter) -> None:
         resource: A resource of dlt's REST source. The pages that a child resource has for one page of its
             parent are put together.
         meter: Knows how much was read.
+        size: How many rows make a batch; large rows make one sooner.
     """
     pipe: Any = resource._pipe  # pyright: ignore[reportPrivateUsage]
     read = pipe.gen
@@ -32,18 +33,18 @@ def gather_pages(resource: DltResource, meter: Meter) -> None:
         @wraps(read)
         def children(item: Any, meta: Any = None) -> Any:
             pages = read(item, meta=meta)
-            return _batches(cast("Any", pages), meter) if isinstance(pages, Iterator) else pages
+            return _batches(cast("Any", pages), meter, size) if isinstance(pages, Iterator) else pages
 
         pipe.replace_gen(children)
     else:
 
         def rows() -> Iterator[Any]:
-            return _batches(read(), meter)
+            return _batches(read(), meter, size)
 
         pipe.replace_gen(rows)
 
 
-def _batches(pages: Iterator[Any], meter: Meter) -> Iterator[Any]:
+def _batches(pages: Iterator[Any], meter: Meter, size: int) -> Iterator[Any]:
     rows: list[Any] = []
     begun = meter.bytes
     for page in pages:
@@ -51,7 +52,7 @@ def _batches(pages: Iterator[Any], meter: Meter) -> Iterator[Any]:
             yield page
             continue
         rows += cast("list[Any]", page)
-        if len(rows) >= _ROWS or meter.bytes - begun >= _BYTES:
+        if len(rows) >= size or meter.bytes - begun >= _BYTES:
             yield rows
             rows, begun = [], meter.bytes
     if rows:

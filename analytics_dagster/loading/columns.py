@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
+from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
-from itertools import chain
+from itertools import chain, compress
+from os import urandom
 from types import NoneType
 from typing import Any, cast
 
@@ -20,7 +24,7 @@ Columns = dict[str, Values]
 
 _OWN_SIZES = ("precision", "scale", "timezone")
 _EXACT_IN_DOUBLE = 2**53
-_INSTANT = pa.timestamp("us", "UTC")
+_INSTANT, _LOCAL = pa.timestamp("us", "UTC"), pa.timestamp("us")
 _PLAIN: dict[str, tuple[Any, set[type]]] = {
     "text": (pa.string(), {str}),
     "bigint": (pa.int64(), {int}),
@@ -96,7 +100,10 @@ def arrow_column(values: Values, column: TColumnSchema) -> Any:
     if types <= takes and not (int in types and data_type == "double" and not _are_exact(values)):
         return pa.array(values, plain)
     if data_type == "timestamp" and types == {str}:
-        return _instants(pa.array(values, pa.string()))
+        texts = pa.array(values, pa.string())
+        for times in (_cast(texts, _WITH_OFFSET, _INSTANT), _cast(texts, _WITHOUT_OFFSET, _LOCAL)):
+            if times is not None:
+                return times.cast(pa.int64()).cast(_INSTANT)  # dlt takes those without an offset to be in UTC
     if data_type == "json" and types <= {dict, list}:
         return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
     raise UnfitError
@@ -106,16 +113,53 @@ def _are_exact(numbers: Values) -> bool:
     return all(abs(number) <= _EXACT_IN_DOUBLE for number in numbers if type(number) is int)
 
 
-def _instants(texts: Any) -> Any:
-    def all_like(pattern: str) -> bool:
-        matches = pc.match_substring_regex(texts, pattern)
-        return pc.all(matches).as_py()
+def instants(values: Values) -> Any:
+    """Cursors as Arrow's instants; None if some are texts that do not say plainly which instant they mean.
 
-    try:
-        if all_like(_WITH_OFFSET):
-            return texts.cast(_INSTANT)
-        if all_like(_WITHOUT_OFFSET):
-            return texts.cast(pa.timestamp("us")).cast(pa.int64()).cast(_INSTANT)
-    except pa.ArrowInvalid:
-        pass  # the 30th of February
-    raise UnfitError
+    Args:
+        values: Texts, or aware times; or None.
+    """
+    types = set(map(type, values)) - {NoneType}
+    if types <= {datetime}:
+        return pa.array(values, _INSTANT)
+    return _cast(pa.array(values, pa.string()), _WITH_OFFSET, _INSTANT) if types == {str} else None
+
+
+def inside(rows: list[Any], times: Any, start: datetime, end: datetime) -> list[Any]:
+    """The rows of a window.
+
+    Args:
+        rows: All rows.
+        times: The instant of each.
+        start: The window's first instant.
+        end: The first one after it.
+    """
+    is_inside = pc.and_(
+        pc.greater_equal(times, pa.scalar(start, _INSTANT)), pc.less(times, pa.scalar(end, _INSTANT))
+    )
+    return rows if pc.all(is_inside).as_py() else list(compress(rows, is_inside.to_pylist()))
+
+
+def counts_from(times: Any, starts: Sequence[datetime]) -> list[int]:
+    """How many instants there are from each start to the next one.
+
+    Args:
+        times: The instants, none before the first start; or None.
+        starts: In order.
+    """
+    later = [pc.sum(pc.greater_equal(times, pa.scalar(start, _INSTANT))).as_py() or 0 for start in starts]
+    return [count - next_one for count, next_one in zip(later, [*later[1:], 0], strict=True)]
+
+
+def random_ids(count: int) -> Any:
+    """Ids as dlt draws them: 80 bits or more, in Base64."""
+    texts = b64encode(urandom(21 * (count // 2 + 1)))  # 28 characters
+    ends = array("i", range(0, 14 * count + 1, 14))
+    return pa.StringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(texts))
+
+
+def _cast(texts: Any, pattern: str, data_type: Any) -> Any:
+    if pc.all(pc.match_substring_regex(texts, pattern)).as_py():
+        with suppress(pa.ArrowInvalid):  # the 30th of February
+            return texts.cast(data_type)
+    return None

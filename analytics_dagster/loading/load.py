@@ -13,6 +13,7 @@ import dlt
 from dlt.extract import DltSource
 from dlt.pipeline.pipeline import Pipeline
 
+from analytics_dagster.loading.batches import BATCH_ROWS
 from analytics_dagster.loading.changes import RefuseChanges
 from analytics_dagster.loading.columnar import Columnar
 from analytics_dagster.loading.cursor import CountRows, cursor_column
@@ -119,6 +120,7 @@ def prepare_load(
     auth: Mapping[str, str] | None = None,
     values: Mapping[str, str] | None = None,
     on_change: Callable[[Meter], None] = lambda _: None,
+    batch_rows: int = BATCH_ROWS,
 ) -> Generator[PreparedLoad]:
     """Make everything ready for one load, and tidy up after it.
 
@@ -132,6 +134,7 @@ def prepare_load(
         auth: Fields that replace those of the file's `client.auth`.
         values: Values for the file's templates that come before the environment.
         on_change: Called after each change of the counts.
+        batch_rows: How many rows to read before they go on together.
 
     Raises:
         LoadError: If the load fails; its message is written for people and holds no secret.
@@ -149,7 +152,7 @@ def prepare_load(
         private_directory() as directory,
     ):
         refuse_weak(resource, destination.type, full_refresh=full_refresh)
-        source = build_source(resolved, resource, meter, counted, window, forget=fresh)
+        source = build_source(resolved, resource, meter, counted, window, forget=fresh, batch_rows=batch_rows)
         columnar = Columnar(source.resources[resource_name])
         source.resources[resource_name].add_step(EnoughDisk(directory, meter)).add_step(columnar)
         naming = source.schema.naming

@@ -11,7 +11,7 @@ from dlt.sources.helpers.rest_client.detector import single_entity_path
 from dlt.sources.rest_api import rest_api_source
 from dlt.sources.rest_api.typing import RESTAPIConfig
 
-from analytics_dagster.loading.batches import gather_pages
+from analytics_dagster.loading.batches import BATCH_ROWS, gather_pages
 from analytics_dagster.loading.cursor import CountRows, ReadCursor, cursor_column, is_number_cursor
 from analytics_dagster.loading.normalizer import DECLARED, exact_schema
 from analytics_dagster.loading.parents import from_the_first
@@ -96,6 +96,7 @@ def build_source(
     window: Window | None = None,
     *,
     forget: bool = False,
+    batch_rows: int = BATCH_ROWS,
 ) -> DltSource:
     """The dlt source that reads one resource.
 
@@ -106,6 +107,7 @@ def build_source(
         counted: Counts the rows of each window.
         window: What to read; None for everything, or what is new since the stored cursor.
         forget: Forget the stored cursor, and read everything.
+        batch_rows: How many rows to read before they go on together.
     """
     config = rest_api_config(resolved, resource, meter, window)
     name = schema_name(resolved.api, resource)
@@ -114,13 +116,14 @@ def build_source(
     source.root_key = True  # nested rows can be merged, also where the first loads appended or replaced
     loaded = source.resources[resource.name]
     loaded.add_step(KeepValues(resource))
-    if resource.endpoint.incremental is not None:
-        loaded.add_step(ReadCursor(resource, forget=forget))
+    cursor = resource.endpoint.incremental
+    # Where rows come in order, dlt stops reading after the page with the last one, so it sees each page.
+    is_ordered = cursor is not None and cursor.row_order is not None
+    if cursor is not None:
+        loaded.add_step(ReadCursor(resource, None if is_ordered else window, forget=forget))
     loaded.add_step(counted)
-    if resource.endpoint.incremental is None or resource.endpoint.incremental.row_order is None:
-        gather_pages(
-            loaded, meter
-        )  # where rows come in order, dlt stops reading after the page with the last
+    if not is_ordered:
+        gather_pages(loaded, meter, batch_rows)
     return source
 
 

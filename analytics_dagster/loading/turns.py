@@ -148,7 +148,9 @@ class postgres_in_turn(dlt_postgres):  # noqa: N801 - dlt names destinations so
 
     @property
     def client_class(self) -> Any:
-        return type("PostgresClient", (_MakingInTurn, super().client_class), {})
+        from analytics_dagster.loading.postgres_copy import CopiesExactly  # noqa: PLC0415 - imports its driver
+
+        return type("PostgresClient", (_MakingInTurn, CopiesExactly), {})
 
 
 class _MakingInTurn(SqlJobClientBase):

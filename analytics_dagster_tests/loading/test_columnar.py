@@ -1,0 +1,252 @@
+"""Rows that go by columns are stored as rows that go one by one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import count, zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+import responses
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analytics_dagster.loading import arrow
+from analytics_dagster.loading.destination import Destination
+from analytics_dagster.loading.load import prepare_load
+from analytics_dagster.reading.errors import LoadError
+from analytics_dagster.spec import parse_text
+from analytics_dagster_tests.loading.helpers import Store, same
+
+FILE = """\
+name: {name}
+client: {{base_url: "https://api.example.com"}}
+resources:
+- name: rows
+  primary_key: id
+  write_disposition: merge
+  endpoint:
+    path: rows
+    data_selector: data
+    data_selector_required: false
+    paginator: {{type: offset, limit: {limit}, total_path: null}}
+  {options}
+"""
+Rows = list[dict[str, Any]]
+
+
+def load_rows(store: Store, rows: Rows, options: str = "", *, limit: int = 3) -> int:
+    """Load rows in pages of `limit`, each a batch of its own; say how many went by columns."""
+
+    def page(request: Any) -> tuple[int, dict[str, str], str]:
+        offset = int(request.params["offset"])
+        return 200, {}, json.dumps({"data": rows[offset : offset + limit]})
+
+    file = parse_text(FILE.format(name=store.api, options=options, limit=limit), "apis/x.yaml")
+    with responses.RequestsMock() as api:
+        api.add_callback("GET", "https://api.example.com/rows", page, content_type="application/json")
+        with prepare_load(file, "rows", [], store.destination, batch_rows=limit) as prepared:
+            prepared.pipeline.run(prepared.source, **prepared.options).raise_on_failed_jobs()
+            return prepared.result().columnar_rows
+
+
+def contents(store: Store) -> dict[str, Any]:
+    """All tables, their columns and their rows, without what dlt draws by lot."""
+    found: dict[str, Any] = {}
+    for (table,) in store.fetch(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = '{}' ORDER BY 1"
+    ):
+        if table.startswith("_dlt"):
+            continue
+        columns = sorted(
+            store.fetch(
+                "SELECT column_name, data_type, is_nullable FROM information_schema.columns"
+                f" WHERE table_schema = '{{}}' AND table_name = '{table}'"
+            )
+        )
+        names = [name for name, *_ in columns if not (name.startswith("_dlt") and name != "_dlt_list_idx")]
+        listed = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+        rows = store.fetch(f'SELECT {listed} FROM {{}}."{table}"')
+        version = "SELECT schema FROM {}._dlt_version ORDER BY inserted_at DESC LIMIT 1"
+        found[table] = {"columns": columns, "rows": sorted(map(repr, rows))}
+        schema = json.loads(store.fetch(version)[0][0])["tables"][table]
+        found[table]["schema"] = {
+            name: dict(sorted(hints.items())) for name, hints in schema["columns"].items()
+        }
+    return found
+
+
+@dataclass
+class Kind:
+    """Values that a column has, and those that it has now and then."""
+
+    usual: st.SearchStrategy[Any]
+    odd: st.SearchStrategy[Any]
+
+
+TIMES = st.sampled_from(
+    [
+        *("2024-01-01T00:00:00Z", "2024-02-29T12:30:00.5Z", "2023-12-31T23:59:59.123456+05:30"),
+        *("1969-12-31T23:59:59.999-12:00", "2024-10-27 02:30:00+01:00", "1066-10-14T09:00:00Z"),
+    ]
+)
+LOCAL_TIMES = st.sampled_from(["2024-01-01T00:00:00", "1583-01-01 23:59:59.1", "2999-12-31T23:59:59"])
+ODD_TIMES = st.sampled_from(
+    [
+        *(
+            "2024-01-01",
+            "2024-01-01T00:00Z",
+            "2024-02-30T00:00:00Z",
+            "2016-12-31T23:59:60Z",
+            "20240101T000000Z",
+        ),
+        *("2024-01-01T00:00:00.1234567Z", "2024-01-01T00:00:00.123456000Z", "2024-01-01T24:00:00Z"),
+        *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "2024-01-01t00:00:00z", "12:30", "2024"),
+        *(
+            "2024-W01-1",
+            "2024-01-01T00:00:00+0530",
+            "2024-01-01T00:00:00+05",
+            "2024-01-01T00:00:00 Z",
+            "soon",
+        ),
+        *("2024-01-01T00:00:00\n", "２０２４-01-01T00:00:00Z", "2024-01-01T00:00:00-00:00", "P1D", "today"),
+        *(
+            "2024-01-01T00:00:00,5Z",
+            "2024-1-1T00:00:00Z",
+            "2024-01-01T00:00:00+25:00",
+            "2024-01-01T00:00:00Z ",
+        ),
+    ]
+)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Co"]), max_size=4)
+INTEGERS = st.integers(-(2**63), 2**63 - 1)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+ANY = st.one_of(
+    *(st.none(), st.booleans(), st.integers(-5, 5), INTEGERS, st.integers(-(2**70), 2**70), FLOATS, TEXT),
+    *(TIMES, LOCAL_TIMES, ODD_TIMES, st.sampled_from([1.0, -0.0, 1e300, 2.0**53, 2**53 + 1, 10**40])),
+    *(st.just({}), st.just([]), st.lists(st.integers(), max_size=2)),
+    *(st.dictionaries(st.sampled_from("ab"), st.integers(), max_size=2),),
+    st.lists(st.dictionaries(st.sampled_from("ab"), st.integers(), max_size=2), max_size=2),
+)
+KINDS = [
+    *(Kind(values, ANY) for values in (st.booleans(), INTEGERS, FLOATS, TEXT)),
+    *(Kind(values, ODD_TIMES) for values in (TIMES, LOCAL_TIMES, TEXT)),
+    Kind(st.integers(-9, 9), FLOATS),
+    Kind(FLOATS, st.one_of(st.integers(-9, 9), INTEGERS)),
+    Kind(st.fixed_dictionaries({}, optional={"a": INTEGERS, "B c": TEXT, "d": TIMES}), ANY),
+    Kind(st.fixed_dictionaries({"in": st.fixed_dictionaries({"in": INTEGERS})}), st.none()),
+    Kind(st.just([]), ANY),
+    Kind(st.none(), ANY),
+]
+KEYS = st.one_of(
+    st.sampled_from(
+        ["a", "b", "userName", "user_name", "A B", "ä", "", " ", "x__y", "_z", "select", "value", "1"]
+    ),
+    st.sampled_from(["a_", "__b", "_dlt_id", "a__in", "é" * 40, "x" * 80, "x" * 81, "id__v_text", "B", "ID"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Co"]), max_size=3),
+)
+OPTIONS = [
+    "",
+    "max_table_nesting: 0",
+    "max_table_nesting: 1",
+    "columns: {a: {data_type: json}, b: {data_type: double}}",
+    "columns: {a: {data_type: timestamp}, b: {data_type: text}}",
+    "columns: {a: {data_type: bigint, nullable: false}}",
+    "columns: {b: {data_type: decimal}, a: {data_type: date}}",
+    "schema_contract: {columns: freeze, data_type: freeze}",
+    "schema_contract: {columns: discard_value, data_type: discard_row}",
+]
+
+
+@st.composite
+def loads(draw: st.DrawFn) -> list[Rows]:
+    """The rows of two loads, with few values that do not fit their columns."""
+    columns = draw(st.dictionaries(KEYS.filter(lambda key: key != "id"), st.sampled_from(KINDS), max_size=5))
+    odds = draw(st.sampled_from([0, 0, 0, 0.05, 0.3]))
+    numbers = count()
+    random = draw(st.randoms(use_true_random=False))
+
+    def row() -> dict[str, Any]:
+        values: dict[str, Any] = {"id": next(numbers) % 12}
+        for key, kind in columns.items():
+            chance = random.random()
+            if chance < odds:
+                values[key] = draw(kind.odd)
+            elif chance < 0.8:
+                values[key] = draw(kind.usual)
+            elif chance < 0.9:
+                values[key] = None
+        return values
+
+    return [[row() for _ in range(draw(st.integers(1, 9)))] for _ in range(2)]
+
+
+def outcome(store: Store, both: list[Rows], options: str) -> tuple[list[str], dict[str, Any]]:
+    """What two loads leave behind, and the errors that they end with."""
+    errors: list[str] = []
+    for rows in both:
+        try:
+            load_rows(store, rows, options)
+        except LoadError as error:
+            errors.append(str(error).replace(store.destination.credentials or "", ""))
+    return errors, {} if store.destination.is_missing() else contents(store)
+
+
+PLAIN: dict[str, list[Any]] = {
+    "text": [
+        "",
+        None,
+        " ",
+        "NULL",
+        '"',
+        "a,b\n\\.\nc",
+        "\\.",
+        "\\N",
+        "it's",
+        "\r\n",
+        "\u2028",
+        "😀",
+        "\x01",
+        "ﬁ́",
+    ],
+    "int": [0, None, 2**63 - 1, -(2**63), 1],
+    "float": [0.1, 5e-324, 1.7976931348623157e308, -0.0, 1e22, 3, None, 2**53],
+    "bool": [True, None, False],
+    "time": ["2024-02-29T12:30:00.5Z", None, "1066-10-14T23:59:59.123456+05:30", "2999-12-31 23:59:59-12:00"],
+    "local": ["2024-10-27T02:30:00", "1969-12-31 23:59:59.999999", None],
+}
+
+
+def test_plain_values_go_by_columns_and_arrive_as_sent(store: Store) -> None:
+    rows = [
+        {
+            "id": number,
+            "obj": {"in": {"a": number}},
+            "none": None,
+            "empty": [],
+            **dict(zip(PLAIN, row, strict=True)),
+        }
+        for number, row in enumerate(zip_longest(*PLAIN.values()))
+    ]
+    assert load_rows(store, rows, limit=7) == len(rows)
+    columns = ", ".join(f'"{name}"' for name in PLAIN)
+    found = store.fetch(f"SELECT id, obj__in__a, {columns} FROM {{}}.rows ORDER BY id")
+    for row, stored in zip(rows, found, strict=True):
+        sent = [row["id"], row["id"], *(row[name] for name in PLAIN)]
+        assert [pair for pair in zip(sent, stored, strict=True) if not same(*pair)] == []
+
+
+@pytest.mark.usefixtures("own_place")
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(loads(), st.sampled_from(OPTIONS))
+def test_both_ways_store_the_same(tmp_path: Path, both: list[Rows], options: str) -> None:
+    path = tmp_path / "two.duckdb"
+    stores = [Store(Destination("duckdb", str(path.with_name(name))), "x") for name in ("rows", "columns")]
+    for store in stores:
+        Path(store.destination.credentials or "").unlink(missing_ok=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(arrow, "_DESTINATIONS", set[str]())
+        by_rows = outcome(stores[0], both, options)
+    assert outcome(stores[1], both, options) == by_rows
