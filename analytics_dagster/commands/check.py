@@ -22,12 +22,11 @@ from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.promises import broken_promise, way_of
 from analytics_dagster.loading.resolve import ResolvedApi, resolve
-from analytics_dagster.loading.source import rest_api_config, schema_name
+from analytics_dagster.loading.source import api_session, rest_api_config, schema_name
 from analytics_dagster.reading.errors import CursorError, LoadError, SelectorError
 from analytics_dagster.reading.meter import Meter
-from analytics_dagster.reading.paginators import build_paginator
 from analytics_dagster.sample import is_sample, sandbox_variables
-from analytics_dagster.spec import Resource, SimplePaginator, Window
+from analytics_dagster.spec import Resource, Window
 
 _WHERE = "the first page"  # begins messages, under a heading that says more
 _ASKING = {"single_page", "offset", "page_number"}  # do not wait to be told of a next page
@@ -137,15 +136,13 @@ def _read_page(
     resolved: ResolvedApi, resource: Resource, window: Window | None
 ) -> tuple[_Page, LoadError | None]:
     page = _Page()
-    config = cast("dict[str, Any]", rest_api_config(resolved, resource, Meter(), window))
+    session = api_session(resolved, Meter())
+    config = cast("dict[str, Any]", rest_api_config(resolved, resource, session, window))
     for entry in config["resources"]:
         endpoint = entry["endpoint"]
-        pages = endpoint.get("paginator")
-        if not isinstance(pages, BasePaginator):  # dlt would look for one; for one page it need not
-            pages = build_paginator(
-                SimplePaginator(type="single_page"), endpoint.get("data_selector"), Meter()
-            )
-        endpoint["paginator"] = _OnePage(pages, page if entry["name"] == resource.name else _Page())
+        endpoint["paginator"] = _OnePage(
+            endpoint["paginator"], page if entry["name"] == resource.name else _Page()
+        )
     source = rest_api_source(cast("Any", config), name=schema_name(resolved.api, resource))
     for name, parent in source.resources.items():
         if name != resource.name:
@@ -153,7 +150,7 @@ def _read_page(
     if resource.endpoint.incremental:
         source.resources[resource.name].add_step(ReadCursor(resource, None, forget=False))
     try:
-        with explained(resolved.redact, _WHERE):
+        with explained(resolved.redact, _WHERE), session:
             for _ in source:
                 pass
     except LoadError as error:

@@ -23,7 +23,7 @@ from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.growth import schema_changes
 from analytics_dagster.loading.promises import refuse_weak
 from analytics_dagster.loading.resolve import resolve
-from analytics_dagster.loading.source import build_source
+from analytics_dagster.loading.source import api_session, build_source
 from analytics_dagster.loading.staging import staging_dropped, staging_name
 from analytics_dagster.loading.stored import grown_from_stored, reading, warn_of_gone
 from analytics_dagster.loading.workspace import EnoughDisk, private_directory
@@ -150,9 +150,12 @@ def prepare_load(
     with (
         explained(resolved.redact, f"{file.path}: resource `{resource_name}`"),
         private_directory() as directory,
+        api_session(resolved, meter) as session,
     ):
         refuse_weak(resource, destination.type, full_refresh=full_refresh)
-        source = build_source(resolved, resource, meter, counted, window, forget=fresh, batch_rows=batch_rows)
+        source = build_source(
+            resolved, resource, session, counted, window, forget=fresh, batch_rows=batch_rows
+        )
         columnar = Columnar(source.resources[resource_name])
         source.resources[resource_name].add_step(EnoughDisk(directory, meter)).add_step(columnar)
         naming = source.schema.naming

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
+from dlt.common import jsonpath
 from dlt.extract import DltSource
 from dlt.sources.helpers.rest_client.detector import single_entity_path
 from dlt.sources.rest_api import rest_api_source
@@ -51,15 +52,26 @@ def schema_prefix(api: Api) -> str:
     return f"{table_key(api.name)}__"
 
 
+def api_session(resolved: ResolvedApi, meter: Meter) -> ApiSession:
+    """The session that sends the requests of one load; to be closed after it.
+
+    Args:
+        resolved: The API, its templates filled in.
+        meter: Counts requests and pages.
+    """
+    api = resolved.api
+    return ApiSession(api.client, api.retry, api.limits, resolved.redact, meter)
+
+
 def rest_api_config(
-    resolved: ResolvedApi, resource: Resource, meter: Meter, window: Window | None = None
+    resolved: ResolvedApi, resource: Resource, session: ApiSession, window: Window | None = None
 ) -> RESTAPIConfig:
     """The configuration that `rest_api_source` takes, for one resource and the parents that it needs.
 
     Args:
         resolved: The API, its templates filled in.
         resource: The resource to read, taken from that API.
-        meter: Counts requests and pages.
+        session: Sends the requests.
         window: What to read; None for everything, or what is new since the stored cursor.
     """
     api = resolved.api
@@ -68,7 +80,7 @@ def rest_api_config(
         if not isinstance(of, OAuth2Auth):
             return of.model_dump() if of else None
         token_client = api.client.model_copy(update={"base_url": of.access_token_url})
-        tokens = ApiSession(token_client, api.retry, api.limits, resolved.redact, meter)
+        tokens = ApiSession(token_client, api.retry, api.limits, resolved.redact, session.meter)
         return ClientCredentials(of, tokens, resolved.redact)
 
     return cast(
@@ -78,11 +90,14 @@ def rest_api_config(
                 base_url=api.client.base_url,
                 headers=api.client.headers or None,
                 auth=auth(api.client.auth),
-                session=ApiSession(api.client, api.retry, api.limits, resolved.redact, meter),
+                session=session,
             ),
             "resources": [
-                *(_resource(api, one, None, meter, auth, selected=False) for one in _parents(api, resource)),
-                _resource(api, resource, window, meter, auth, selected=True),
+                *(
+                    _resource(api, one, None, session, auth, selected=False)
+                    for one in _parents(api, resource)
+                ),
+                _resource(api, resource, window, session, auth, selected=True),
             ],
         },
     )
@@ -91,7 +106,7 @@ def rest_api_config(
 def build_source(
     resolved: ResolvedApi,
     resource: Resource,
-    meter: Meter,
+    session: ApiSession,
     counted: CountRows,
     window: Window | None = None,
     *,
@@ -103,13 +118,13 @@ def build_source(
     Args:
         resolved: The API, its templates filled in.
         resource: The resource to read, taken from that API.
-        meter: Counts requests, pages and rows.
+        session: Sends the requests.
         counted: Counts the rows of each window.
         window: What to read; None for everything, or what is new since the stored cursor.
         forget: Forget the stored cursor, and read everything.
         batch_rows: How many rows to read before they go on together.
     """
-    config = rest_api_config(resolved, resource, meter, window)
+    config = rest_api_config(resolved, resource, session, window)
     name = schema_name(resolved.api, resource)
     source = rest_api_source(config, name=name)
     source.schema = exact_schema(name)
@@ -123,7 +138,7 @@ def build_source(
         loaded.add_step(ReadCursor(resource, None if is_ordered else window, forget=forget))
     loaded.add_step(counted)
     if not is_ordered:
-        gather_pages(loaded, meter, batch_rows)
+        gather_pages(loaded, session.meter, batch_rows)
     return source
 
 
@@ -131,7 +146,7 @@ def _resource(
     api: Api,
     resource: Resource,
     window: Window | None,
-    meter: Meter,
+    session: ApiSession,
     auth: Callable[[Auth | None], Any],
     *,
     selected: bool,
@@ -151,7 +166,7 @@ def _resource(
         "write_disposition": resource.write_disposition,
         "columns": columns,
         "selected": selected,
-        "endpoint": _endpoint(api, resource, window, meter, auth, filtered=selected),
+        "endpoint": _endpoint(api, resource, window, session, auth, filtered=selected),
     }
 
 
@@ -159,7 +174,7 @@ def _endpoint(
     api: Api,
     resource: Resource,
     window: Window | None,
-    meter: Meter,
+    session: ApiSession,
     auth: Callable[[Auth | None], Any],
     *,
     filtered: bool,
@@ -180,11 +195,11 @@ def _endpoint(
         data=endpoint.data,
         headers=endpoint.headers or None,
         auth=auth(endpoint.auth),
-        data_selector=selector,
+        data_selector=selector and jsonpath.compile_path(selector),  # dlt would parse a text for each page
         paginator=build_paginator(
             paginator,
             selector,
-            meter,
+            session,
             required=endpoint.data_selector_required,
             key=[key] if isinstance(key, str) else key,
         ),

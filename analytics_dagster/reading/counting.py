@@ -35,6 +35,13 @@ class CountedOffset(dlt_paginators.OffsetPaginator):
         if self._tally.expected is None:
             _refuse_endless(self, response, page)
 
+    def coming(self) -> int:
+        """How many further pages may be asked for at once."""
+        expected = self._tally.expected
+        if expected is None or not self._tally.is_steady:
+            return self._tally.pages_ahead
+        return _pages(expected - self._tally.rows, self.value_step)
+
 
 class CountedPageNumber(dlt_paginators.PageNumberPaginator):
     """dlt's page numbers, for which an answer need not state how many there are.
@@ -77,6 +84,19 @@ class CountedPageNumber(dlt_paginators.PageNumberPaginator):
                 " run will do; if that total does not count these pages, write `total_path: null` in the"
                 " paginator."
             )
+
+    def coming(self) -> int:
+        """How many further pages may be asked for at once."""
+        tally, known = self._tally, list[int]()
+        if tally.stated_pages is not None and (self._must_fit or tally.stated_pages != self._longest):
+            known.append(tally.stated_pages + self.base_index - self.current_value)
+        if tally.expected is not None and tally.expected > tally.rows and self._longest:
+            known.append(_pages(tally.expected - tally.rows, self._longest))
+        return min(known, default=tally.pages_ahead)
+
+
+def _pages(rows: int, length: int) -> int:
+    return -(-rows // length)
 
 
 def _refuse_endless(pages: dlt_paginators.RangePaginator, response: Response, page: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from dlt.sources.helpers.rest_client import paginators as dlt_paginators
@@ -12,17 +13,19 @@ from dlt.sources.helpers.rest_client.exceptions import IgnoreResponseException
 from dlt.sources.rest_api.config_setup import create_paginator
 from requests import Request, Response
 
+from analytics_dagster.reading.ahead import ReadAhead, fingerprint
 from analytics_dagster.reading.counting import CountedOffset, CountedPageNumber
 from analytics_dagster.reading.errors import PageError
-from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.origins import without_query
 from analytics_dagster.reading.selection import Page, RowSelection
+from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.totals import StatedTotal, Tally
 from analytics_dagster.reading.wire import Answer
 from analytics_dagster.spec import OffsetPaginator, PageNumberPaginator, Paginator
 
 _MESSAGE = 500  # characters that are shown of what dlt says; it quotes whole answers
 _EMPTY_PAGES = 1_000  # in a row, after which nothing is expected any more
+_BYTES_AHEAD = 16 << 20  # of bodies that wait for their turn; decoded they take several times as much
 
 
 class WatchedPaginator(dlt_paginators.BasePaginator):
@@ -32,7 +35,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         pages: The paginator that knows the way; None to choose one by the first answer, as dlt does.
         selection: Where an answer holds its rows.
         tally: Holds what came against what the API states.
-        meter: Counts pages.
+        session: Sends requests ahead of their turn, and counts pages.
     """
 
     def __init__(
@@ -40,13 +43,14 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         pages: dlt_paginators.BasePaginator | None,
         selection: RowSelection,
         tally: Tally,
-        meter: Meter,
+        session: ApiSession,
     ) -> None:
         super().__init__()
         self._pages = pages
         self._selection = selection
         self._tally = tally
-        self._meter = meter
+        self._session = session
+        self._ahead = ReadAhead(session)
         self._asked: set[int] = set()
 
     @property
@@ -63,10 +67,11 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             self._pages.init_request(request)
         offset = self._pages if isinstance(self._pages, dlt_paginators.OffsetPaginator) else None
         self._tally.begin(first=offset.initial_value if offset else 0)
-        self._asked = {_fingerprint(request)}
+        self._asked = {fingerprint(request)}
         self._seen: set[int] = set()
         self._last: int | None = None
         self._empty = 0
+        self._ahead.stop()
 
     def update_state(self, response: Response, data: list[Any] | None = None) -> None:
         """Look at a page.
@@ -78,7 +83,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             UnstableError: If rows came or went since the page before.
         """
         assert isinstance(response, Answer)
-        self._meter.add(pages=1)
+        self._session.meter.add(pages=1)
         page = self._selection.page(response, data)
         self._refuse_repeated(page)
         if self._pages is None:
@@ -91,7 +96,10 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         else:
             _end_at_empty_reference(self._pages)
             self._tally.check(page, self._pages)
-            self._meter.stated = self._tally.expected
+            self._session.meter.stated = self._tally.expected
+            self._size = len(response.content)
+            if not self._pages.has_next_page:
+                self._ahead.stop()
             return
         raise problem
 
@@ -130,19 +138,42 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             request.hooks["response"] = [_never_ignoring(hook) for hook in request.hooks["response"]]
         address = without_query(request.url)
         self._pages.update_request(request)
-        asked = _fingerprint(request)
+        asked = fingerprint(request)
         if asked in self._asked:
             raise PageError(
                 f"The pages of {address} do not end: a page leads to one that was read before. Check the"
                 " paginator; an API whose next link or cursor never changes cannot be read to its end."
             )
         self._asked.add(asked)
+        self._read_ahead(request, self._pages)
+
+    def _read_ahead(self, request: Request, pages: dlt_paginators.BasePaginator) -> None:
+        limits, count = self._session.limits, 1
+        if isinstance(pages, CountedOffset | CountedPageNumber) and self._tally.would_notice_shifts:
+            count = min(pages.coming(), limits.concurrency, _BYTES_AHEAD // self._size)
+            if pages.maximum_value is not None:
+                count = min(count, -(-(pages.maximum_value - pages.current_value) // pages.value_step))
+        count = min(max(count, 1), limits.pages - self._session.meter.pages)
+
+        def later(number: int) -> Request:
+            assert isinstance(pages, dlt_paginators.RangePaginator)
+            place, asked = copy.copy(pages), copy.copy(request)
+            place.current_value += number * pages.value_step
+            asked.params, asked.json = copy.deepcopy((request.params, request.json))
+            place.update_request(asked)
+            return asked
+
+        send = partial(self._ahead.go_on, request, count, later)
+        if self._tally.pages > 1:
+            send()
+        else:  # as soon as the next page is asked for: somebody may only want to see the first
+            vars(request)["before_next"] = send
 
 
 def build_paginator(
     paginator: Paginator | None,
     data_selector: str | None,
-    meter: Meter,
+    session: ApiSession,
     *,
     required: bool = True,
     key: Sequence[str] = (),
@@ -152,14 +183,14 @@ def build_paginator(
     Args:
         paginator: The file's paginator; None or `auto` to choose one by the first answer, as dlt does.
         data_selector: Where an answer holds its rows; None where dlt finds it.
-        meter: Counts pages.
+        session: Sends the requests of these pages.
         required: Whether an answer without anything at the selector is an error.
         key: The fields that tell rows apart.
     """
     selection = RowSelection(data_selector, required=required)
     tally = _tally(paginator, selection, key)
     if paginator is None or paginator.type == "auto":
-        return WatchedPaginator(None, selection, tally, meter)
+        return WatchedPaginator(None, selection, tally, session)
     options = paginator.model_dump(exclude={"type"})
     pages: dlt_paginators.BasePaginator
     # Without one list, the length of a page is not known, and dlt's own paginators have to do.
@@ -173,7 +204,7 @@ def build_paginator(
         if not isinstance(paginator, OffsetPaginator | PageNumberPaginator):
             del options["total_path"]
         pages = cast("dlt_paginators.BasePaginator", create_paginator(cast("Any", {"type": kind, **options})))
-    return WatchedPaginator(pages, selection, tally, meter)
+    return WatchedPaginator(pages, selection, tally, session)
 
 
 def _tally(paginator: Paginator | None, selection: RowSelection, key: Sequence[str]) -> Tally:
@@ -215,7 +246,3 @@ def _end_at_empty_reference(pages: dlt_paginators.BasePaginator) -> None:
             pages._next_reference = None  # pyright: ignore[reportPrivateUsage]
         elif isinstance(pages, dlt_paginators.BaseNextUrlPaginator) and not isinstance(reference, str):
             raise PageError(f"the next link should be a text, not {reference!r:.80}; check next_url_path")
-
-
-def _fingerprint(request: Request) -> int:
-    return hash((request.url, repr(request.params), repr(request.json), repr(request.data)))

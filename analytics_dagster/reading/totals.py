@@ -45,14 +45,17 @@ class StatedTotal:
         self.before: int | None = None  # the number that this one replaced, if it changed
         self.place = (self.path or "").removeprefix("$.")
         self.is_of_page = True  # some APIs call the length of the page a total
+        self.is_on_page = False  # the last one that was read
 
     def read(self, page: Page) -> bool:
         """Look at a further page, and say whether its number is another than before."""
+        self.is_on_page = False
         for place, value in self._candidates(page) if self.wanted else ():
             number = _whole_number(value)
             if number is None or self.place not in ("", place):
                 continue
             self.place = place
+            self.is_on_page = True
             self.is_of_page = self.is_of_page and number == len(page.rows)
             has_changed = self.value not in (None, number)
             if has_changed:
@@ -107,7 +110,9 @@ class Tally:
         self._total.begin()
         self._total_pages.begin()
         self._first = first
-        self.rows = self.pages = self._filled = 0
+        self.rows = self.pages = self._filled = self._length = 0
+        self.is_steady = True  # all pages are of one length
+        self._is_on_each = True
         self._keys: set[Any] = set()
         self._body = (b"", "utf-8")
 
@@ -125,6 +130,20 @@ class Tally:
         expected = max(total.value - self._first, 0)
         return None if total.may_mean_anything and expected < self.rows else expected
 
+    @property
+    def pages_ahead(self) -> int:
+        """How many pages may be asked for at once where nothing says how many there are."""
+        return self.pages - 1 if self.is_steady else 1
+
+    @property
+    def would_notice_shifts(self) -> bool:
+        """Whether it would be seen that rows come or go between pages, in whatever order those are read.
+
+        A later page that was read before an earlier one could then miss rows of which none came twice.
+        """
+        by_total = self._is_on_each and self.pages > 1 and self.expected is not None
+        return by_total or bool(self._keys)
+
     def add(self, page: Page, pages: dlt_paginators.BasePaginator) -> None:
         """Count a page.
 
@@ -138,11 +157,14 @@ class Tally:
         self.pages += 1
         self._filled += bool(page.rows)
         self.rows += len(page.rows)
+        self._length = self._length or len(page.rows)
+        self.is_steady = self.is_steady and len(page.rows) == self._length
         if page.around is None:
             return
         has_changed = [self._total_pages] if self._total_pages.read(page) else []
         if self._total.read(page) and self.expected is not None:
             has_changed.append(self._total)
+        self._is_on_each = self._is_on_each and self._total.is_on_page
         # A token stays with its row. Offsets and numbers do not, nor links, which often hold one of them.
         if not isinstance(pages, _TOKENS):
             self._refuse_moved(page, pages, has_changed)

@@ -10,7 +10,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from analytics_dagster.reading.budget import Budget
-from analytics_dagster.reading.deadline import in_time
+from analytics_dagster.reading.deadline import Deadline
 from analytics_dagster.reading.decode import decode_json
 from analytics_dagster.reading.errors import TooLargeError
 from analytics_dagster.reading.meter import Meter
@@ -19,7 +19,7 @@ from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.spec import Client, Limits
 
 _TIMEOUT = (15, 120)  # seconds to connect, and between two pieces of an answer
-_PIECE = 1 << 16  # bytes
+_PIECE = 1 << 18  # bytes
 _SHOWN = 500  # characters of a body in a message
 _MOST_PARTS = 10_000_000
 _NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined"}  # Python's own
@@ -105,7 +105,7 @@ class Wire(HTTPAdapter):
         self._origins = Origins(client.base_url, client.allowed_hosts)
         self._budget = Budget(limits, meter.wait)
         self._max_bytes = client.max_response_bytes
-        self._max_seconds = client.max_response_time.total_seconds()
+        self._deadline = Deadline(client.max_response_time.total_seconds())
         self._max_pages = limits.pages
         self._redact = redact
         self._meter = meter
@@ -134,11 +134,16 @@ class Wire(HTTPAdapter):
         self._meter.add(size=len(answer.content))
         return answer
 
+    def close(self) -> None:
+        """Give up all answers, and close all connections."""
+        self._deadline.end()
+        super().close()
+
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """The connections that a request may use."""
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
         if "ConnectionCls" not in vars(pool):  # a new one
-            pool.ConnectionCls = in_time(pool.ConnectionCls, self._max_seconds)
+            pool.ConnectionCls = self._deadline.keeping(pool.ConnectionCls)
         return pool
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> Answer:

@@ -17,6 +17,7 @@ FILE = """\
 name: sandbox
 client: {base_url: "URL"}
 retry: {max_retries: 0}
+limits: {concurrency: 1}
 resources:
 - name: rows
   primary_key: id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -53,19 +53,33 @@ class Lab:
     def pages(
         self, path: str, paginator: Any, data_selector: str | None = "data", **request: Any
     ) -> list[list[Any]]:
-        """All pages of an endpoint, read as dlt's REST source reads them."""
+        """All pages of an endpoint."""
+        return list(self.paging(path, paginator, data_selector, **request))
+
+    def paging(
+        self, path: str, paginator: Any, data_selector: str | None = "data", **request: Any
+    ) -> Iterator[list[Any]]:
+        """The pages of an endpoint, one after another, read as dlt's REST source reads them."""
         described: Paginator = TypeAdapter(Paginator).validate_python(paginator)
         client = RESTClient(self.base_url, session=self.session)
         how = {name: request.pop(name) for name in ("required", "key") if name in request}
-        watched = build_paginator(described, data_selector, self.meter, **how)
+        watched = build_paginator(described, data_selector, self.session, **how)
         found = client.paginate(path, paginator=watched, data_selector=data_selector, **request)
-        return [list(page) for page in found]
+        return map(list, found)
 
     def rows(
         self, path: str, paginator: Any, data_selector: str | None = "data", **request: Any
     ) -> list[Any]:
         """All rows of an endpoint."""
         return [row for page in self.pages(path, paginator, data_selector, **request) for row in page]
+
+
+@contextmanager
+def no_reader_left() -> Generator[None]:
+    """What happens inside must not leave a thread that sends requests ahead of their turn."""
+    before = set(threading.enumerate())
+    yield
+    assert not [thread for thread in set(threading.enumerate()) - before if "ahead" in thread.name]
 
 
 @contextmanager

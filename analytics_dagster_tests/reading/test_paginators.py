@@ -316,7 +316,7 @@ def test_a_selector_that_picks_from_pages_does_not_confuse_them(selector: str, p
 def read_source(actions: Any, paginator: Any) -> list[Any]:
     """Read a resource with response_actions through dlt's REST source."""
     lab = Lab()
-    watched = build_paginator(OffsetPaginator.model_validate(paginator), "data", lab.meter)
+    watched = build_paginator(OffsetPaginator.model_validate(paginator), "data", lab.session)
     endpoint = {
         "path": "/v1/rows",
         "paginator": watched,
@@ -364,7 +364,7 @@ def test_children_are_paged_each_on_its_own() -> None:
         responses.get(url, json={"data": [{"n": parent * 10}], "total": 2})
     lab = Lab()
     meter: Meter = lab.meter
-    paginator = build_paginator(OffsetPaginator(type="offset", limit=1), "data", meter)
+    paginator = build_paginator(OffsetPaginator(type="offset", limit=1), "data", lab.session)
     source = rest_api_source(
         {
             "client": {"base_url": lab.base_url, "session": lab.session},

@@ -197,3 +197,36 @@ def test_a_204_is_a_page_without_rows() -> None:
     responses.get(URL, status=204)
     assert Lab().pages("/v1/rows", "single_page") == [[]]
     assert len(responses.calls) == 1
+
+
+def test_a_proxy_that_the_environment_names_is_used_unless_it_says_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with raw_server([http(b'"by way of the proxy"')]) as proxy, raw_server([http(b'"directly"')]) as url:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        lab = Lab("http://api.example.com")
+        assert lab.session.get("http://api.example.com/rows").json() == "by way of the proxy"
+        assert Lab(url).session.get(url).json() == "directly"
+
+
+def test_the_environment_is_looked_at_once_for_each_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+    monkeypatch.setattr(
+        "requests.sessions.get_environ_proxies",
+        lambda url, **_: looked_up.append(url) or {"https": "http://proxy.example.com"},
+    )
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/our.pem")
+    session = Lab().session
+    for path in ("rows", "rows?page=2", "others"):
+        for origin_ in ("https://api.example.com", "https://other.example.com"):
+            settings = session.merge_environment_settings(f"{origin_}/{path}", {}, None, None, None)
+            assert settings == {
+                "verify": "/etc/our.pem",
+                "proxies": {"https": "http://proxy.example.com"},
+                "stream": False,
+                "cert": None,
+            }
+    assert looked_up == ["https://api.example.com/rows", "https://other.example.com/rows"]
+    own = session.merge_environment_settings("https://api.example.com/", {}, None, "/my.pem", None)
+    assert own["verify"] == "/my.pem"

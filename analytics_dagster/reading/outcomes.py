@@ -1,0 +1,129 @@
+"""What became of a request, told to people without secrets, and whether another try may help."""
+
+from __future__ import annotations
+
+import requests
+
+from analytics_dagster.reading.errors import RefusedError
+from analytics_dagster.reading.origins import without_query
+from analytics_dagster.reading.redaction import Redactor
+from analytics_dagster.reading.wire import Answer
+from analytics_dagster.spec import Retry
+
+_CAUSE = 200  # characters of what the operating system says of a broken connection
+_UNREACHED = " Check base_url, and whether the API can be reached from here."
+_HINTS = {
+    401: " Check the credentials.",
+    403: " Check what the credentials may read.",
+    404: " Check base_url and path.",
+    429: " Lower `limits` in the API file to what the API allows.",
+}
+
+
+class TryAgain(Exception):  # noqa: N818 - a request to the retry loop, never seen by people
+    """One try failed in a way that another may not."""
+
+    def __init__(self, outcome: str, *, advice: str, retry_after: float | None = None) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+        self.advice = advice
+        self.retry_after = retry_after
+
+
+class Outcomes:
+    """Puts into words how requests ended.
+
+    Args:
+        retry: The file's `retry`.
+        redact: Hides secrets.
+    """
+
+    def __init__(self, retry: Retry, redact: Redactor) -> None:
+        self._retry = retry
+        self._redact = redact
+
+    def describe(self, request: requests.PreparedRequest) -> str:
+        """Method and URL."""
+        return self._redact(f"{request.method} {request.url}")
+
+    def unsendable(
+        self, request: requests.Request | requests.PreparedRequest, error: Exception
+    ) -> RefusedError:
+        """The request is none that HTTP knows."""
+        return RefusedError(
+            self._redact(
+                f"{request.method} {request.url} cannot be sent: {error}. Check base_url, the headers and the"
+                " credentials, which may hold a line break or characters that HTTP forbids."
+            )
+        )
+
+    def broken(self, error: requests.RequestException) -> TryAgain:
+        """No whole answer came."""
+        cause = self._redact(" ".join(str(_root(error)).split()))[:_CAUSE]
+        if isinstance(error, requests.ConnectTimeout):
+            return TryAgain("no connection in time", advice=_UNREACHED)
+        if isinstance(error, requests.Timeout) or isinstance(_root(error), TimeoutError):
+            return TryAgain("no answer in time", advice=" Try smaller pages or windows.")
+        if isinstance(error, requests.ConnectionError):
+            return TryAgain(f"the connection failed ({cause})", advice=_UNREACHED)
+        return TryAgain(f"the body was cut or damaged ({cause})", advice=" Try smaller pages or windows.")
+
+    def not_json(self, answer: Answer, error: Exception) -> TryAgain:
+        """The body is not JSON."""
+        kind = answer.headers.get("Content-Type", "no content type")
+        why = "nested too deeply" if isinstance(error, RecursionError) else self._redact(str(error))
+        return TryAgain(
+            f"{status_line(answer)} with a body that is not JSON ({self._redact(kind)}; {why})",
+            advice=f" Check base_url and path.\n{answer.beginning()}",
+        )
+
+    def busy(self, answer: Answer, retry_after: float | None) -> TryAgain:
+        """The status is one that may pass."""
+        advice = f"{_HINTS.get(answer.status_code, '')}\n{answer.beginning()}"
+        return TryAgain(status_line(answer), advice=advice, retry_after=retry_after)
+
+    def refused(self, request: requests.PreparedRequest, answer: Answer) -> str:
+        """The status is one that no further try changes."""
+        led = ""
+        if answer.history:
+            led = (
+                f" A redirect led to {without_query(answer.url)}; to another origin credentials do not go"
+                " along, so write the new address in base_url."
+            )
+        return self._redact(
+            f"{self.describe(request)} was refused: {status_line(answer)}."
+            f"{_HINTS.get(answer.status_code, '')}{led}\n{answer.beginning()}"
+        )
+
+    def given_up(
+        self, request: requests.PreparedRequest, failure: TryAgain, outcomes: list[str], seconds: float
+    ) -> str:
+        """No try helped."""
+        times = f"{len(outcomes)} times" if len(outcomes) > 1 else "once"
+        seen = f": {', then '.join(outcomes)}" if len(set(outcomes)) > 1 else ""
+        longest = self._retry.max_wait.total_seconds()
+        asked = ""
+        if (failure.retry_after or 0) > longest:
+            asked = (
+                f" The API asked to wait {failure.retry_after:.0f} s, and retry.max_wait is {longest:.0f} s."
+            )
+        return self._redact(
+            f"{self.describe(request)} failed: {failure.outcome}."
+            f" It was tried {times} in {seconds:.0f} s{seen}.{asked}{failure.advice}"
+        )
+
+
+def status_line(answer: requests.Response) -> str:
+    """Status and reason."""
+    return f"{answer.status_code} {answer.reason or ''}".strip()
+
+
+def _root(error: BaseException) -> BaseException:
+    """What went wrong on the wire, without the URL that requests puts into its messages."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        inner = getattr(cause, "reason", None) or (cause.args[0] if cause.args else None)
+        cause = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__
+    return seen[-1]
