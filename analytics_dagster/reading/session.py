@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
-import re
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, cast
 
 import requests
 from dlt.common.configuration.container import Container
 from requests.hooks import default_hooks, dispatch_hook  # pyright: ignore[reportUnknownVariableType]
 
+from analytics_dagster.reading.budget import budget_of
 from analytics_dagster.reading.errors import (
     ForbiddenOriginError,
     LoadError,
@@ -29,6 +27,7 @@ from analytics_dagster.reading.errors import (
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.origins import origin
 from analytics_dagster.reading.outcomes import Outcomes, TryAgain
+from analytics_dagster.reading.rates import requests_left, retry_after
 from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.reading.wire import Answer, Wire
 from analytics_dagster.spec import Client, Limits, Retry
@@ -40,6 +39,7 @@ _BROKEN = (
     requests.exceptions.ContentDecodingError,
 )
 _TRANSIENT = (408, 425, 429)  # refusals that may be gone by the next run
+_TOO_MUCH = (429, 503)  # say that the API has too much to do
 _HARMLESS = {"accept", "accept-encoding", "connection", "content-length", "content-type", "user-agent"}
 
 
@@ -95,9 +95,12 @@ class ApiSession(requests.Session):
         self._environment: dict[str, Any] = {}  # by origin
         self._closed = threading.Event()
         self._sleep = sleep or self._closed.wait
+        self._longest = retry.max_wait.total_seconds()
+        place = origin(client.base_url)
+        self._budget = budget_of(place, limits.requests, limits.per, limits.concurrency)
         # dlt knows by the name of a thread to which load it belongs.
         self._threads = ThreadPoolExecutor(limits.concurrency, f"{Container.thread_pool_prefix()}ahead")
-        self._wire = Wire(client, limits, redact, meter)
+        self._wire = Wire(client, limits, redact, meter, self._budget, self._closed)
         self.mount("https://", self._wire)
         self.mount("http://", self._wire)
 
@@ -108,6 +111,7 @@ class ApiSession(requests.Session):
     def close(self) -> None:
         """End what is under way, and close all connections."""
         self._closed.set()
+        self._budget.wake()
         self._wire.close()
         self._threads.shutdown(cancel_futures=True)
 
@@ -149,8 +153,6 @@ class ApiSession(requests.Session):
                     self._outcomes.given_up(request, failure, outcomes, time.monotonic() - began)
                 )
             self._wait(failure, len(outcomes))
-            if self._closed.is_set():
-                raise RequestError(f"{self._outcomes.describe(request)} was given up: the load is over.")
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Make a request ready to send, unless it was sent already.
@@ -194,11 +196,11 @@ class ApiSession(requests.Session):
             if auth is not None:
                 auth.renew(request)
                 answer = self._once(request, kwargs)
-        with contextlib.suppress(requests.HTTPError):  # told better below
+        with suppress(requests.HTTPError):  # told better below
             dispatch_hook("response", hooks, answer, **kwargs)
         status = answer.status_code
         if status in self._retry.status_codes:
-            raise self._outcomes.busy(answer, _retry_after(answer))
+            raise self._outcomes.busy(answer, retry_after(answer.headers))
         if status >= 400:
             permanent = status < 500 and status not in _TRANSIENT
             raise (RefusedError if permanent else RequestError)(self._outcomes.refused(request, answer))
@@ -207,6 +209,7 @@ class ApiSession(requests.Session):
 
     def _once(self, request: requests.PreparedRequest, kwargs: Any) -> Answer:
         problem: LoadError
+        began = time.monotonic()
         try:
             answer = super().send(request, **kwargs | {"stream": True})
         except _BROKEN as error:
@@ -226,8 +229,19 @@ class ApiSession(requests.Session):
             problem = self._outcomes.unsendable(request, error)
         else:
             assert isinstance(answer, Answer)
+            self._learn(answer, began)
             return answer
         raise problem
+
+    def _learn(self, answer: Answer, began: float) -> None:
+        """See from an answer what the API bears, for all requests to it."""
+        if (left := requests_left(answer.headers)) is not None:
+            requests_, seconds = left
+            self._budget.left(requests_, min(seconds, self._longest))
+        if answer.status_code in _TOO_MUCH:
+            self._budget.refused(began)
+        else:
+            self._budget.answered()
 
     def _check_json(self, answer: Answer) -> None:
         try:
@@ -240,11 +254,12 @@ class ApiSession(requests.Session):
         if pause is None:
             pause = self._retry.backoff_factor * 2.0 ** min(tried - 1, 100)
             pause *= random.uniform(1, 1.25)  # noqa: S311 - spreads requests, hides nothing
-        pause = min(pause, self._retry.max_wait.total_seconds())
+        pause = min(pause, self._longest)
         self.meter.add(retries=1)
         again = f"trying again in {pause:.1f} s ({tried} of {self._retry.max_retries})"
         self.meter.wait(self._redact(f"{failure.outcome}; {again}"))
-        self._sleep(pause)
+        with nullcontext() if failure.retry_after is None else self._budget.held():
+            self._sleep(pause)
         self.meter.wait(None)
 
 
@@ -256,15 +271,3 @@ def _coming(request: requests.Request | requests.PreparedRequest) -> Coming | No
 def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """The auth of requests that have none; without it, requests would take one from a ~/.netrc."""
     return request
-
-
-def _retry_after(answer: requests.Response) -> float | None:
-    """Seconds that `Retry-After` asks for (RFC 9110, section 10.2.3); fractions are common too."""
-    value = answer.headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", value):
-        return float(value)
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time())

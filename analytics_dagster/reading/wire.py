@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import threading
 from typing import Any
 
 import requests
@@ -98,12 +99,23 @@ class Wire(HTTPAdapter):
         limits: The file's `limits`.
         redact: Hides secrets in messages.
         meter: Counts requests and bytes.
+        budget: Holds requests back.
+        closed: Set when nobody wants an answer any more.
     """
 
-    def __init__(self, client: Client, limits: Limits, redact: Redactor, meter: Meter) -> None:
+    def __init__(
+        self,
+        client: Client,
+        limits: Limits,
+        redact: Redactor,
+        meter: Meter,
+        budget: Budget,
+        closed: threading.Event,
+    ) -> None:
         super().__init__(pool_maxsize=limits.concurrency)
         self._origins = Origins(client.base_url, client.allowed_hosts)
-        self._budget = Budget(limits, meter.wait)
+        self._budget = budget
+        self._closed = closed
         self._max_bytes = client.max_response_bytes
         self._deadline = Deadline(client.max_response_time.total_seconds())
         self._max_pages = limits.pages
@@ -125,7 +137,7 @@ class Wire(HTTPAdapter):
                 f"this load has read {self._meter.pages:,} pages, which is limits.pages in the API file, and"
                 " there is no end of them. Check the paginator, load smaller windows, or raise limits.pages"
             )
-        with self._budget.request():
+        with self._budget.request(self._meter.wait, self._closed):
             self._meter.add(requests=1)
             kwargs |= {"stream": True, "timeout": kwargs.get("timeout") or _TIMEOUT}
             answer = super().send(request, *args, **kwargs)

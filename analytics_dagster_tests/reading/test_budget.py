@@ -10,7 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from analytics_dagster.reading.budget import Budget
-from analytics_dagster.spec import Limits
+
+OPEN = threading.Event()
+"""Never set: somebody wants the answers."""
 
 
 def quiet(_: str | None) -> None:
@@ -32,7 +34,7 @@ def test_no_interval_holds_more_than_the_limit(
     monkeypatch: pytest.MonkeyPatch, limit: int, concurrency: int, threads: int
 ) -> None:
     monkeypatch.setattr("analytics_dagster.reading.budget._SECONDS", {"second": 0.2})
-    budget = Budget(Limits(requests=limit, per="second", concurrency=concurrency), quiet)
+    budget = Budget(limit, "second", concurrency)
     seen: list[float] = []
     in_flight: list[int] = []
     open_now = 0
@@ -41,7 +43,7 @@ def test_no_interval_holds_more_than_the_limit(
     def work(_: int) -> None:
         nonlocal open_now
         for _ in range(max(1, 3 * limit // threads)):
-            with budget.request():
+            with budget.request(quiet, OPEN):
                 with lock:
                     open_now += 1
                     in_flight.append(open_now)
@@ -58,22 +60,22 @@ def test_no_interval_holds_more_than_the_limit(
 
 def test_requests_far_apart_count_just_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analytics_dagster.reading.budget._SECONDS", {"second": 0.2})
-    budget = Budget(Limits(requests=2, per="second"), quiet)
+    budget = Budget(2, "second", 4)
     seen: list[float] = []
     for pause in (0, 0.12, 0, 0):
         time.sleep(pause)
-        with budget.request():
+        with budget.request(quiet, OPEN):
             seen.append(time.monotonic())
     assert all(later - earlier >= 0.2 for earlier, later in zip(seen, seen[2:], strict=False))
 
 
 def test_without_a_limit_only_the_concurrency_binds() -> None:
-    budget = Budget(Limits(concurrency=2), quiet)
+    budget = Budget(None, "minute", 2)
     began = time.monotonic()
 
     def work(_: int) -> None:
         for _ in range(50):
-            with budget.request():
+            with budget.request(quiet, OPEN):
                 pass
 
     run(4, work)
@@ -81,14 +83,14 @@ def test_without_a_limit_only_the_concurrency_binds() -> None:
 
 
 def test_every_thread_gets_its_turn() -> None:
-    budget = Budget(Limits(concurrency=1), quiet)
+    budget = Budget(None, "minute", 1)
     turns: list[int] = []
     together = threading.Barrier(4)
 
     def work(me: int) -> None:
         together.wait()
         for _ in range(20):
-            with budget.request():
+            with budget.request(quiet, OPEN):
                 turns.append(me)
                 time.sleep(0.001)
 
@@ -99,11 +101,11 @@ def test_every_thread_gets_its_turn() -> None:
 
 
 def test_an_error_gives_the_place_back() -> None:
-    budget = Budget(Limits(requests=3, per="hour", concurrency=1), quiet)
+    budget = Budget(3, "hour", 1)
     for _ in range(3):
-        with pytest.raises(KeyboardInterrupt), budget.request():
+        with pytest.raises(KeyboardInterrupt), budget.request(quiet, OPEN):
             raise KeyboardInterrupt
-    asking = threading.Thread(target=lambda: budget.request().__enter__(), daemon=True)
+    asking = threading.Thread(target=lambda: budget.request(quiet, OPEN).__enter__(), daemon=True)
     asking.start()
     asking.join(0.05)
     assert asking.is_alive()  # a failed request counts all the same
@@ -112,8 +114,8 @@ def test_an_error_gives_the_place_back() -> None:
 def test_whoever_watches_sees_why_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analytics_dagster.reading.budget._SECONDS", {"second": 0.1})
     said: list[str | None] = []
-    budget = Budget(Limits(requests=1, per="second"), said.append)
+    budget = Budget(1, "second", 4)
     for _ in range(2):
-        with budget.request():
+        with budget.request(said.append, OPEN):
             pass
     assert said == ["the limit of 1 requests per second (0 s)", None]
