@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, cast
 
 from dlt.common import jsonpath
-from dlt.extract import DltSource
+from dlt.extract import DltResource, DltSource
 from dlt.sources.helpers.rest_client.detector import single_entity_path
 from dlt.sources.rest_api import rest_api_source
 from dlt.sources.rest_api.typing import RESTAPIConfig
@@ -23,6 +23,7 @@ from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.paginators import build_paginator
 from analytics_dagster.reading.session import ApiSession
+from analytics_dagster.reading.side_by_side import side_by_side
 from analytics_dagster.spec import Api, Auth, Incremental, OAuth2Auth, Resource, SimplePaginator, Window
 from analytics_dagster.spec.combinations import table_key
 
@@ -129,6 +130,9 @@ def build_source(
     source = rest_api_source(config, name=name)
     source.schema = exact_schema(name)
     source.root_key = True  # nested rows can be merged, also where the first loads appended or replaced
+    for child in source.resources.values():
+        if child.is_transformer and not _named(resolved.api, child.name).parallelized:
+            _read_side_by_side(child, session)
     loaded = source.resources[resource.name]
     loaded.add_step(KeepValues(resource))
     cursor = resource.endpoint.incremental
@@ -140,6 +144,20 @@ def build_source(
     if not is_ordered:
         gather_pages(loaded, session.meter, batch_rows)
     return source
+
+
+def _read_side_by_side(child: DltResource, session: ApiSession) -> None:
+    """Let the children of several parents be read at once, where dlt reads those of one after another.
+
+    dlt's own `parallelized` gives them in any order, and keeps all children of a parent in memory.
+    """
+    pipe: Any = child._pipe  # pyright: ignore[reportPrivateUsage]
+    of_one = pipe.gen
+
+    def of_all(parents: list[Any], meta: Any = None) -> Iterator[Any]:
+        return side_by_side((iter(of_one([parent], meta=meta)) for parent in parents), session)
+
+    pipe.replace_gen(of_all)
 
 
 def _resource(
@@ -242,9 +260,13 @@ def _parents(api: Api, resource: Resource) -> list[Resource]:
     """The resources that a child resource is read for, the topmost first."""
     chain: list[Resource] = []
     while (name := resource.parent) is not None:
-        resource = next(one for one in api.resources if one.name == name)
+        resource = _named(api, name)
         chain.insert(0, resource)
     return chain
+
+
+def _named(api: Api, name: str) -> Resource:
+    return next(one for one in api.resources if one.name == name)
 
 
 def _given(**values: Any) -> dict[str, Any]:

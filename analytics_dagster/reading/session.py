@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import requests
 from dlt.common.configuration.container import Container
@@ -31,6 +31,8 @@ from analytics_dagster.reading.rates import requests_left, retry_after
 from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.reading.wire import Answer, Wire
 from analytics_dagster.spec import Client, Limits, Retry
+
+T = TypeVar("T")
 
 _BROKEN = (
     requests.Timeout,
@@ -100,6 +102,7 @@ class ApiSession(requests.Session):
         self._budget = budget_of(place, limits.requests, limits.per, limits.concurrency)
         # dlt knows by the name of a thread to which load it belongs.
         self._threads = ThreadPoolExecutor(limits.concurrency, f"{Container.thread_pool_prefix()}ahead")
+        self._room = threading.Semaphore(limits.concurrency)
         self._wire = Wire(client, limits, redact, meter, self._budget, self._closed)
         self.mount("https://", self._wire)
         self.mount("http://", self._wire)
@@ -125,6 +128,14 @@ class ApiSession(requests.Session):
         prepared = self.prepare_request(request)
         settings = self.merge_environment_settings(prepared.url, {}, None, None, None)
         return Coming(prepared, self._threads.submit(self.send, prepared, **settings))
+
+    def start(self, work: Callable[[], T]) -> Future[T] | None:
+        """Do something in a thread of its own; None where so many results wait already to be `taken`."""
+        return self._threads.submit(work) if self._room.acquire(blocking=False) else None
+
+    def taken(self) -> None:
+        """A result of `start` waits no more."""
+        self._room.release()
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> Answer:
         """Send a request; try again as the file says.

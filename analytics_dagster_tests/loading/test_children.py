@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,6 +14,7 @@ import responses
 
 from analytics_dagster.spec import parse_text
 from analytics_dagster_tests.loading.helpers import Store, load_into
+from analytics_dagster_tests.reading.helpers import served
 
 FILE = """\
 name: sandbox
@@ -66,6 +69,35 @@ def test_all_children_of_all_parents_arrive(duckdb_store: Store, parallel: str) 
     assert len(duckdb_store.ids("badges")) == 30
     # Only what was asked for is loaded: a parent is read for its children, and no more.
     assert duckdb_store.fetch("SELECT 1 FROM information_schema.tables WHERE table_name = 'teams'") == []
+
+
+def test_children_of_several_parents_are_read_at_once(duckdb_store: Store) -> None:
+    together = threading.Barrier(4)  # breaks where not as many requests come side by side
+
+    def api(query: dict[str, str]) -> tuple[Any, dict[str, str]]:
+        if "team" not in query:
+            return {"data": [{"id": team} for team in range(8)], "total": 8}, {}
+        together.wait(20)
+        return {"data": [{"id": int(query["team"])}], "total": 1}, {}
+
+    with served(api) as url:
+        file = parse_text(
+            f"""\
+name: sandbox
+client: {{base_url: "{url}"}}
+limits: {{concurrency: 4}}
+resource_defaults:
+  primary_key: id
+  write_disposition: merge
+  endpoint: {{data_selector: data, paginator: {{type: offset, limit: 10, total_path: total}}}}
+resources:
+- name: teams
+- name: members
+  endpoint: {{path: members, params: {{team: "{{resources.teams.id}}"}}}}
+""",
+            "apis/sandbox.yaml",
+        )
+        assert load_into(duckdb_store, file, "members").rows == 8
 
 
 @pytest.mark.parametrize(
