@@ -127,7 +127,7 @@ class ApiSession(requests.Session):
         """
         prepared = self.prepare_request(request)
         settings = self.merge_environment_settings(prepared.url, {}, None, None, None)
-        return Coming(prepared, self._threads.submit(self.send, prepared, **settings))
+        return Coming(prepared, self._threads.submit(self._send, prepared, **settings))
 
     def start(self, work: Callable[[], T]) -> Future[T] | None:
         """Do something in a thread of its own; None where so many results wait already to be `taken`."""
@@ -148,8 +148,10 @@ class ApiSession(requests.Session):
         """
         if kwargs.get("allow_redirects") is False:  # a step of a redirect, inside the try that led to it
             return cast("Answer", super().send(request, **kwargs))
-        if (coming := _coming(request)) is not None:
-            return coming.answer.result()
+        coming = _coming(request)
+        return self._send(request, **kwargs) if coming is None else coming.answer.result()
+
+    def _send(self, request: requests.PreparedRequest, **kwargs: Any) -> Answer:
         hooks, request.hooks = request.hooks, default_hooks()  # called when the answer is whole
         outcomes: list[str] = []
         began = time.monotonic()

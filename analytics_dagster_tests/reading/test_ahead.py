@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from requests import Request
 
 from analytics_dagster.reading.auth import ClientCredentials
 from analytics_dagster.reading.errors import PageError, RefusedError, TooLargeError, UnstableError
@@ -281,6 +282,19 @@ def test_the_end_does_not_wait_for_another_try() -> None:
         while not lab.meter.waiting:
             time.sleep(0.001)
         lab.session.close()
+
+
+def test_a_request_that_begins_late_does_not_wait_for_itself() -> None:
+    api = Api(100)
+    free = threading.Event()
+    with read(api, limits={"concurrency": 1}) as lab:
+        assert lab.session.start(free.wait) is not None  # the only thread is busy
+        request = Request("GET", lab.base_url, params={"offset": 10})
+        coming = vars(request)["coming"] = lab.session.send_ahead(request)
+        prepared = lab.session.prepare_request(request)
+        free.set()
+        assert coming.answer.result(10).json() == {"data": api.rows[10:20]}
+        assert lab.session.send(prepared) is coming.answer.result()
 
 
 class Children:
