@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from itertools import count, zip_longest
 from pathlib import Path
@@ -102,7 +103,7 @@ def outcome(
         try:
             counts.append(load_rows(store, rows, options, limit=limit))
         except LoadError as error:
-            errors.append(str(error).replace(store.destination.credentials or "", ""))
+            errors.append(re.sub(r"_dlt_id: \S+", "", str(error)))
     return errors, {} if store.destination.is_missing() else contents(store), counts
 
 
