@@ -74,7 +74,7 @@ def contents(store: Store) -> dict[str, Any]:
         found[table] = {"columns": columns, "rows": sorted(map(repr, rows))}
         schema = json.loads(store.fetch(version)[0][0])["tables"][table]
         found[table]["schema"] = {
-            name: dict(sorted(hints.items())) for name, hints in schema["columns"].items()
+            name: {"nullable": True, **hints} for name, hints in schema["columns"].items()
         }
     return found
 
