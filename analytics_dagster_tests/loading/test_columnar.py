@@ -19,7 +19,7 @@ from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.load import prepare_load
 from analytics_dagster.reading.errors import LoadError
 from analytics_dagster.spec import parse_text
-from analytics_dagster_tests.loading.helpers import Store, same
+from analytics_dagster_tests.loading.helpers import Store, day, load_into, same
 
 FILE = """\
 name: {name}
@@ -297,3 +297,34 @@ def test_a_batch_that_does_not_fit_its_columns_goes_by_rows(tmp_path: Path) -> N
 def test_both_ways_store_the_same(tmp_path: Path, both: list[Rows], options: str) -> None:
     by_rows, by_columns, _ = both_ways(tmp_path, both, options)
     assert by_columns == by_rows
+
+
+WINDOWED = """\
+name: {name}
+client: {{base_url: "https://api.example.com"}}
+resources:
+- name: rows
+  primary_key: id
+  endpoint:
+    path: rows
+    data_selector: data
+    paginator: single_page
+    incremental: {{cursor_path: at, start_param: since, end_param: until}}
+  partitions: {{every: day, start: 2024-01-01}}
+  on_rerun: replace_window
+"""
+
+
+def test_a_window_holds_its_own_rows_only_also_if_there_are_none(duckdb_store: Store) -> None:
+    times = ["2023-12-31T23:59:59.999999Z", "2024-01-01T00:00:00.000Z", "2024-01-02T00:59:59.999999+01:00"]
+    file = parse_text(WINDOWED.format(name=duckdb_store.api), "apis/x.yaml")
+    for sent, expected in (
+        ([*times, "2024-01-02T00:00:00Z"], [1, 2]),
+        ([times[0]], []),  # no page without rows comes here
+    ):
+        rows = [{"id": number, "at": time} for number, time in enumerate(sent)]
+        with responses.RequestsMock() as api:
+            api.get("https://api.example.com/rows", json={"data": rows})
+            result = load_into(duckdb_store, file, "rows", day(1))
+        assert (result.counts, result.columnar_rows) == ([len(expected)], len(expected))
+        assert duckdb_store.ids("rows") == expected
