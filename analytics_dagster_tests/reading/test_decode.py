@@ -57,6 +57,8 @@ def same(found: Any, expected: Any) -> bool:
 @example("18446744073709551616")
 @example("[0.1234567890123456789, 9007199254740993]")
 @example('{"a": 1.2345678e-320, "b": 1}')
+@example('{"a": 1, "b": 2, "a": 3}')
+@example('{"a": 1, "b": 2, "a": 0.1234567890123456789}')
 @example("[1E-400]")
 @example("1e400")
 @example('{"\\ud800": "\\udfff"}')
