@@ -56,13 +56,14 @@ class _Columns:
     """What a table has.
 
     `declared` are the columns that a person chose a type for, but text; `texts` those of text, which hold any
-    value; `textless` those that no text fits.
+    value; `textless` those that no text fits; `keys` those of the primary key, with their types.
     """
 
     declared: list[tuple[str, Any]]
     texts: set[str]
     textless: set[str]
     names: set[str]
+    keys: dict[str, TDataType | None]
 
 
 class DataItemNormalizer(RelationalNormalizer):
@@ -72,7 +73,8 @@ class DataItemNormalizer(RelationalNormalizer):
     contract says: puts it into a variant column, such as `n__v_double`, or fails.
 
     Raises:
-        ContractError: For fields that would hide one another, and numbers that a declared column would round.
+        ContractError: For fields that would hide one another, numbers that a declared column would round, and
+            rows without their primary key.
     """
 
     def py_type_to_sc_type(self, t: type[Any]) -> TDataType:
@@ -110,6 +112,7 @@ class DataItemNormalizer(RelationalNormalizer):
                     if column.get("data_type") not in {None, "text", "timestamp"}
                 },
                 names=set(columns),
+                keys={name: columns.get(name, {}).get("data_type") for name in self._get_primary_key(table)},
             )
         return found
 
@@ -176,7 +179,26 @@ class DataItemNormalizer(RelationalNormalizer):
             value = row[name]
             if type(value) is str:
                 row[name] = kept_text(value, fits=name not in columns.textless)
+        for name, kind in columns.keys.items():
+            if row.get(name) is None:
+                raise ContractError(_without_key(table, name, row))
+            self._check_key(table, name, kind, custom_pua_decode(row[name]))
         return row, lists
+
+    def _check_key(self, table: str, name: str, kind: TDataType | None, value: Any) -> None:
+        """A value that goes beside its column would leave the row without a key."""
+        found = self.py_type_to_sc_type(cast("type[Any]", type(value)))
+        if kind in {None, found}:
+            return
+        try:
+            self.coerce_type(cast("TDataType", kind), found, value)
+        except (ValueError, SyntaxError, InvalidOperation):
+            shown = value.value if isinstance(value, _Verbatim) else value
+            raise ContractError(
+                f"{named_row({name: shown}, [name], '')}: the field `{name}`, which is in the primary key, is"
+                f" no {kind}, as in the rows before. Write `columns: {{{name}: {{data_type: text}}}}`; if"
+                f" `{table}` has rows already, reset the resource and load all of it again."
+            ) from None
 
     def _normalize_list(
         self,
@@ -212,6 +234,15 @@ class DataItemNormalizer(RelationalNormalizer):
             else:
                 normalized = self._normalize_table_identifier(key)
                 yield f"{table}__{self._shorten_fragments(*path, normalized)}", sent + key
+
+
+def _without_key(table: str, name: str, row: dict[str, Any]) -> str:
+    fields = ", ".join(f"{field}: {value!r:.80}" for field, value in list(row.items())[:5])
+    what = "is null" if name in row else "is missing"
+    return (
+        f"a row of `{table}` ({fields or 'without fields'}): the field `{name}`, which is in the primary key,"
+        f" {what}. Correct `primary_key`, or `data_selector` if these are no rows."
+    )
 
 
 def _is_exact(to_type: TDataType, value: Any) -> bool:

@@ -40,7 +40,6 @@ FROZEN = "primary_key: id\nschema_contract: "
         (STRICT, [{"id": 3, "name": None}], "`name`"),
         (STRICT, [{"id": 3}], "name"),
         ("columns: [{name: name, data_type: text, nullable: false}]", [{"id": 3, "name": None}], "`name`"),
-        ("primary_key: id", [{"id": None, "name": "c"}], "`id`"),
         (FROZEN + "{columns: freeze}", [{"id": 3, "surprise": 1}], "`surprise`.*id: 3"),
         (FROZEN + "{data_type: freeze}", [{"id": 3, "n": "many"}], "`n__v_text`.*id: 3"),
         (FROZEN + "{tables: freeze, columns: freeze}", [{"id": 3, "parts": [{"x": 1}]}], "`rows__parts`"),
@@ -56,6 +55,37 @@ def test_a_broken_contract_names_what_broke_it_and_keeps_the_old_rows(
         "apis/sandbox.yaml: resource `rows`: the rows do not fit the table: "
     )
     assert failure.value.permanent
+    assert duckdb_store.ids("rows") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        ([{"id": None, "name": "c"}], r"a row of `rows` \(id: None, name: 'c'\): the field `id`.*is null"),
+        ([*FINE, {"n": 3, "name": "c"}], r"a row of `rows` \(n: 3, name: 'c'\): the field `id`.*is missing"),
+        ([*FINE, {"id": {"a": 3}}], r"a row of `rows` \(id__a: 3\): the field `id`.*is missing"),
+        ([*FINE, {}], r"a row of `rows` \(without fields\): the field `id`"),
+        ([*FINE, {"id": "x-3"}], r"the row with id: 'x-3': the field `id`.*is no bigint"),
+        ([*FINE, {"id": 3.5}], r"the row with id: 3\.5: the field `id`.*is no bigint"),
+    ],
+)
+def test_a_row_without_its_primary_key_is_named(duckdb_store: Store, rows: list[Any], named: str) -> None:
+    with pytest.raises(ContractError, match=named):
+        load_rows(duckdb_store, rows, "primary_key: id")
+
+
+def test_a_primary_key_is_found_by_the_name_of_its_column(duckdb_store: Store) -> None:
+    load_rows(duckdb_store, [{"userId": 1, "of": {"id": 2}}], "primary_key: [user_id, of__id]")
+    assert duckdb_store.fetch("SELECT user_id, of__id FROM {}.rows") == [(1, 2)]
+    with pytest.raises(ContractError, match=r"the field `of__id`.*is missing"):
+        load_rows(duckdb_store, [{"userId": 1, "of": {}}], "primary_key: [user_id, of__id]")
+    assert duckdb_store.fetch("SELECT user_id, of__id FROM {}.rows") == [(1, 2)]
+
+
+def test_a_primary_key_of_any_kind_is_taken(duckdb_store: Store) -> None:
+    rows = [{"id": number, "at": f"2024-01-0{number}T00:00:00Z", "big": 2**64 + number} for number in (1, 2)]
+    load_rows(duckdb_store, rows, "primary_key: [at, big]")
+    load_rows(duckdb_store, rows, "primary_key: [at, big]")
     assert duckdb_store.ids("rows") == [1, 2]
 
 
