@@ -42,6 +42,8 @@ _CONTRACT = (
 )
 # What the drivers of databases (PEP 249, like OperationalError) and the writer of Parquet files raise.
 _MISFITS = {"IntegrityError", "DataError", "ArrowInvalid"}
+# PostgreSQL's own, which its driver counts among the OperationalErrors.
+_TOO_WIDE = {"TooManyColumns", "ProgramLimitExceeded"}
 
 
 @contextmanager
@@ -114,6 +116,10 @@ def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:
                 )
             )
         kinds = {kind.__name__ for kind in type(cause).__mro__}
+        if isinstance(cause, _CONTRACT) or (_MISFITS | _TOO_WIDE) & kinds:
+            return ContractError(
+                redact(f"{where}: the rows do not fit the table: {str(cause).strip()}{_remedy(cause, kinds)}")
+            )
         if isinstance(cause, _NO_DESTINATION) or "OperationalError" in kinds:
             return DestinationError(
                 redact(
@@ -121,8 +127,6 @@ def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:
                     " ANALYTICS_DESTINATION and DESTINATION__<TYPE>__CREDENTIALS, and that it is running."
                 )
             )
-        if isinstance(cause, _CONTRACT) or _MISFITS & kinds:
-            return ContractError(redact(f"{where}: the rows do not fit the table: {cause}{_remedy(cause)}"))
         if isinstance(cause, OSError) and (problem := _no_room(cause)):
             return type(problem)(redact(f"{where}: {problem}"))
     # None of the errors that we know of: whoever looks into it needs the place, too.
@@ -153,7 +157,12 @@ def _missing(traces: FieldLookupTraces) -> Iterator[str]:
             yield name
 
 
-def _remedy(cause: BaseException) -> str:
+def _remedy(cause: BaseException, kinds: set[str]) -> str:
+    if _TOO_WIDE & kinds:
+        return (
+            "\nPostgreSQL takes 1,600 columns, and 8 kB of numbers in a row. Keep objects in one column each"
+            " (`columns: {<name>: {data_type: json}}`), or all of them (`max_table_nesting: 0`)."
+        )
     if isinstance(cause, DataValidationError) and cause.schema_entity == "tables":
         return (
             "\n`schema_contract: freeze` forbids new tables too, even the first one; write `schema_contract:"

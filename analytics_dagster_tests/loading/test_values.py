@@ -192,14 +192,6 @@ def test_a_declared_decimal_is_never_rounded(store: Store) -> None:
         load_values(store, [1.25, 1.005], "columns: {x: {data_type: decimal, precision: 10, scale: 2}}")
 
 
-def test_two_thousand_columns_and_ten_megabytes(duckdb_store: Store) -> None:
-    row = {f"k{number}{'y' * 70}": number for number in range(2000)}
-    load_text(duckdb_store, json.dumps({"id": 1, **row, "x": "ä" * 5_000_000}))
-    assert stored(duckdb_store) == ["ä" * 5_000_000]
-    (found,) = duckdb_store.fetch("SELECT * EXCLUDE (id, x, _dlt_id, _dlt_load_id) FROM {}.rows")
-    assert found == tuple(range(2000))
-
-
 TIMES = st.datetimes().map(datetime.isoformat)
 SCALARS = st.one_of(
     st.none(),
