@@ -117,11 +117,19 @@ def _in_resources(root: Node, nodes: list[Node], resources: list[Resource]) -> I
     if listed and isinstance(listed.value, list) and not nodes:
         yield Mistake(("resources",), "expected at least one resource")
     seen: dict[str, Node] = {}
-    for index, node in enumerate(nodes):
-        table = node.items.get("table_name", node).value
-        key = table if isinstance(table, str) else _name(node)
+    tables = [_table(node) for node in nodes]
+    for index, (node, key) in enumerate(zip(nodes, tables, strict=True)):
         if key is None:
             continue
+        for around, outer in zip(nodes, tables, strict=True):
+            nests = "max_table_nesting" not in around.items or around.items["max_table_nesting"].value != 0
+            if outer is not None and nests and combinations.is_nested_table(key, outer):
+                yield Mistake(
+                    ("resources", index, "name"),
+                    f"the table `{key}` would have this resource's rows, and those of a list in"
+                    f" `{_name(around)}` in line {around.line} that has its name; give it another table_name,"
+                    f" or write `max_table_nesting: 0` for `{_name(around)}`",
+                )
         other = seen.setdefault(combinations.table_key(key), node)
         if other is not node:
             same = "has the same name as" if _name(other) == _name(node) else "would have the same table as"
@@ -146,6 +154,11 @@ def _in_texts(root: Node) -> Iterator[Mistake]:
         for key, value in node.items.items():
             if value.value is None and key.startswith(("incremental.", "resources.")):
                 yield Mistake(node.path, f'a placeholder needs quotes, else it is a mapping: "{{{key}}}"')
+
+
+def _table(node: Node) -> str | None:
+    table = node.items.get("table_name", node).value
+    return table if isinstance(table, str) else _name(node)
 
 
 def _name(node: Node) -> str | None:

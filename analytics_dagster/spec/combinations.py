@@ -21,6 +21,17 @@ def table_key(name: str) -> str:
     return re.sub(r"_+", "_", words).strip("_").lower()
 
 
+def is_nested_table(name: str, outer: str) -> bool:
+    """Whether dlt may give a table's name to rows of a list in another one's, as `orders__items`.
+
+    Args:
+        name: The table's name.
+        outer: The other table's.
+    """
+    parts, around = ([table_key(part) for part in one.split("__")] for one in (name, outer))
+    return len(parts) > len(around) and parts[: len(around)] == around
+
+
 def loading(resource: Resource) -> Iterator[Mistake]:
     """What the ways of loading forbid, and what windows and cursors may not say together."""
     way = resource.write_disposition

@@ -599,3 +599,24 @@ def test_problems_read_like_a_compiler_s() -> None:
             "client: {base_url: 'https://x.y'}\nresources:\n  - name: a\n    endpont: x\n", "apis/x.yaml"
         )
     assert str(caught.value) == ("apis/x.yaml:4: resources[0].endpont: unknown key; did you mean `endpoint`?")
+
+
+def test_a_table_that_a_list_of_another_resource_may_have_is_refused() -> None:
+    found = problems("""\
+        client: {base_url: 'https://x.y'}
+        resource_defaults: {write_disposition: replace}
+        resources:
+          - orders__items
+          - orders
+          - {name: taxes, table_name: Orders__items__taxes}
+          - {name: flat, max_table_nesting: 0}
+          - flat__items
+          - ordersitems
+        """)
+    assert [(problem.line, problem.key) for problem in found] == [
+        (4, "resources[0]"),
+        (6, "resources[2].name"),
+        (6, "resources[2].name"),
+    ]
+    assert "those of a list in `orders` in line 5" in found[0].message
+    assert "those of a list in `orders__items` in line 4" in found[1].message
