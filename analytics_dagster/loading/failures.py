@@ -22,7 +22,7 @@ from dlt.common.schema.exceptions import (
 )
 from dlt.destinations.exceptions import DestinationConnectionError
 
-from analytics_dagster.loading.workspace import disk_full
+from analytics_dagster.loading.workspace import disk_full, root
 from analytics_dagster.reading.errors import (
     ContractError,
     DestinationError,
@@ -44,6 +44,7 @@ _CONTRACT = (
 _MISFITS = {"IntegrityError", "DataError", "ArrowInvalid"}
 # PostgreSQL's own, which its driver counts among the OperationalErrors.
 _TOO_WIDE = {"TooManyColumns", "ProgramLimitExceeded"}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the last is said of `ulimit -f`
 
 
 @contextmanager
@@ -124,7 +125,8 @@ def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:
             return DestinationError(
                 redact(
                     f"{where}: the destination cannot be opened or written to: {cause}\nCheck"
-                    " ANALYTICS_DESTINATION and DESTINATION__<TYPE>__CREDENTIALS, and that it is running."
+                    " ANALYTICS_DESTINATION and DESTINATION__<TYPE>__CREDENTIALS, that it is running, and"
+                    " that its disk has room."
                 )
             )
         if isinstance(cause, OSError) and (problem := _no_room(cause)):
@@ -137,14 +139,14 @@ def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:
 
 def _no_room(cause: OSError) -> LoadError | None:
     """What the operating system says where a file cannot be made or written."""
-    path = str(cause.filename or "a file")
+    path = str(cause.filename or root())  # what writes to an open file does not say which
     if cause.errno == errno.ENAMETOOLONG:
         return ContractError(
             "the rows do not fit: nested rows would be stored in a table whose name is too long for a file"
             f" ({path.rpartition('/')[2]:.80}…). Write `max_table_nesting: 0`, which keeps lists in JSON"
             " columns."
         )
-    return LoadError(disk_full(path)) if cause.errno in {errno.ENOSPC, errno.EDQUOT} else None
+    return LoadError(disk_full(path)) if cause.errno in _FULL else None
 
 
 def _missing(traces: FieldLookupTraces) -> Iterator[str]:
