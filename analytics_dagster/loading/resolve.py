@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from analytics_dagster.reading.errors import LoadError, MissingSecretError
 from analytics_dagster.reading.redaction import Redactor
-from analytics_dagster.spec import Api, ApiFile, templates
+from analytics_dagster.spec import Api, ApiFile, placeholders, templates
 
 _NOT_SECRET = {"type", "name", "location", "access_token_url", "client_authentication", "username"}
 
@@ -72,6 +72,11 @@ def resolve(
         return known.setdefault(name, found)
 
     filled = templates.substitute(raw, value_of)
+    for resource, texts in zip(filled["resources"], raw["resources"], strict=True):
+        # A value is sent as it is, never taken for one of dlt's placeholders.
+        endpoint: dict[str, Any] = texts["endpoint"]
+        parts = {part: endpoint[part] for part in placeholders.PARTS if part in endpoint}
+        resource["endpoint"] |= templates.substitute(parts, lambda name: placeholders.escaped(value_of(name)))
     if missing:
         names = ", ".join(f"${{{name}}}" for name in dict.fromkeys(missing))
         raise MissingSecretError(

@@ -26,6 +26,7 @@ from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.side_by_side import side_by_side
 from analytics_dagster.spec import Api, Auth, Incremental, OAuth2Auth, Resource, SimplePaginator, Window
 from analytics_dagster.spec.combinations import table_key
+from analytics_dagster.spec.placeholders import with_encoded_braces
 
 _HINTS = (
     "primary_key",
@@ -200,13 +201,14 @@ def _endpoint(
     endpoint = resource.endpoint if filtered else from_the_first(resource)
     paginator = endpoint.paginator or api.client.paginator
     selector = endpoint.data_selector
-    if single_entity_path(endpoint.path):  # one row by its id, which has no pages, as dlt knows by the path
+    path = with_encoded_braces(endpoint.path)
+    if single_entity_path(path):  # one row by its id, which has no pages, as dlt knows by the path
         paginator = paginator or SimplePaginator(type="single_page")
         selector = selector or "$"
     key = resource.primary_key or ()
     incremental = endpoint.incremental
     return _given(
-        path=endpoint.path,
+        path=path,
         method=endpoint.method,
         params=dict(endpoint.params),
         json=endpoint.json_body,

@@ -11,7 +11,9 @@ from analytics_dagster.spec.endpoint import Endpoint
 from analytics_dagster.spec.problems import nearest, one_of, shown
 from analytics_dagster.spec.yaml_source import KeyPath
 
-_PARTS = ("path", "params", "json", "data", "headers")
+PARTS = ("path", "params", "json", "data", "headers")
+"""The keys of an endpoint in which dlt looks for placeholders."""
+
 _BOUNDS = ("initial_value", "start_value", "last_value", "end_value")
 _RESOLVE_KEYS = ("type", "resource", "field")
 
@@ -21,6 +23,22 @@ class Mistake(NamedTuple):
 
     path: KeyPath
     message: str
+
+
+def escaped(value: str) -> str:
+    """A text in which no brace begins or ends a placeholder."""
+    return value.replace("{", "{{").replace("}", "}}")
+
+
+def with_encoded_braces(path: str) -> str:
+    """A path in which braces are of placeholders only; those of its text, `{{` and `}}`, become `%7B` and `%7D`.
+
+    dlt formats a path twice, so that a brace of its text would begin a placeholder after all.
+    """
+    return "".join(
+        text.replace("{", "%7B").replace("}", "%7D") + ("" if field is None else f"{{{field}}}")
+        for text, field, _, _ in Formatter().parse(path)
+    )
 
 
 def parents(endpoint: Endpoint) -> list[str]:
@@ -148,7 +166,7 @@ def _fields(endpoint: Endpoint) -> Iterator[tuple[KeyPath, str]]:
 
 def _texts(endpoint: Endpoint) -> Iterator[tuple[KeyPath, str]]:
     parts = (endpoint.path, endpoint.params, endpoint.json_body, endpoint.data, endpoint.headers)
-    for part, value in zip(_PARTS, parts, strict=True):
+    for part, value in zip(PARTS, parts, strict=True):
         yield from _texts_in(value, (part,))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -48,14 +49,14 @@ def parse_size(value: Any) -> int:
     Raises:
         ValueError: If the value is neither, or not positive.
     """
-    size = 0
+    size = 0.0
     if isinstance(value, int) and not isinstance(value, bool):
         size = value
     elif isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        size = int(float(match[1]) * _BYTES[(match[2] or "B").upper()])
-    if size <= 0:
+        size = float(match[1]) * _BYTES[(match[2] or "B").upper()]
+    if not 0 < size < math.inf:
         raise ValueError(f"expected a size such as 500MB or 1GB, not {shown(value)}")
-    return size
+    return int(size)
 
 
 def parse_time(value: Any) -> date | datetime:

@@ -20,6 +20,7 @@ KeyPath = tuple[str | int, ...]
 
 _MAX_DEPTH = 60
 _MAX_VALUES = 100_000
+_MAX_DIGITS = 100  # a longer number fits nowhere, and many a place cannot take or show it
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -198,6 +199,10 @@ class _Converter:
         return {key: Node(node.value, (*path, key), node.line) for key, node in mapping.items.items()}
 
     def _scalar(self, node: yaml.Node, path: KeyPath, line: int) -> Any:
+        if node.tag == _TAG + "int" and len(node.value) > _MAX_DIGITS:
+            message = f"a number of more than {_MAX_DIGITS} digits; a text of digits needs quotes"
+            self._note(line, path, message)
+            return node.value
         try:
             return _SCALARS.get(node.tag.removeprefix(_TAG), str)(node.value)
         except (KeyError, ValueError):  # an explicit tag on a text that does not fit it
