@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 import requests
 
 from analytics_dagster.reading.errors import RefusedError
@@ -55,6 +57,19 @@ class Outcomes:
                 f"{request.method} {request.url} cannot be sent: {error}. Check base_url, the headers and the"
                 " credentials, which may hold a line break or characters that HTTP forbids."
             )
+        )
+
+    def untrusted(
+        self, request: requests.PreparedRequest, error: requests.RequestException
+    ) -> RefusedError | None:
+        """The server's certificate is not trusted; None if something else went wrong."""
+        cause = _root(error)
+        if not isinstance(cause, ssl.SSLCertVerificationError):
+            return None
+        return RefusedError(
+            f"{self.describe(request)} was not sent, because the server's certificate is not trusted"
+            f" ({cause}). Check base_url. If the certificate is that of your own network, name the file of its"
+            " authority in the environment variable REQUESTS_CA_BUNDLE."
         )
 
     def broken(self, error: requests.RequestException) -> TryAgain:

@@ -29,7 +29,7 @@ from analytics_dagster.reading.origins import origin
 from analytics_dagster.reading.outcomes import Outcomes, TryAgain
 from analytics_dagster.reading.rates import requests_left, retry_after
 from analytics_dagster.reading.redaction import Redactor
-from analytics_dagster.reading.wire import Answer, Wire
+from analytics_dagster.reading.wire import ENCODINGS, Answer, Wire
 from analytics_dagster.spec import Client, Limits, Retry
 
 T = TypeVar("T")
@@ -89,6 +89,7 @@ class ApiSession(requests.Session):
     ) -> None:
         super().__init__()
         self.auth = _unsigned
+        self.headers["Accept-Encoding"] = ", ".join(ENCODINGS)
         self.limits = limits
         self.meter = meter
         self._retry = retry
@@ -226,7 +227,10 @@ class ApiSession(requests.Session):
         try:
             answer = super().send(request, **kwargs | {"stream": True})
         except _BROKEN as error:
-            raise self._outcomes.broken(error) from None
+            untrusted = self._outcomes.untrusted(request, error)
+            if untrusted is None:
+                raise self._outcomes.broken(error) from None
+            problem = untrusted
         except TooSlowError as error:
             raise TryAgain(str(error), advice=" Try smaller pages or windows, or raise it.") from None
         except requests.TooManyRedirects:

@@ -13,11 +13,15 @@ from requests.adapters import HTTPAdapter
 from analytics_dagster.reading.budget import Budget
 from analytics_dagster.reading.deadline import Deadline
 from analytics_dagster.reading.decode import decode_json
-from analytics_dagster.reading.errors import TooLargeError
+from analytics_dagster.reading.errors import RefusedError, TooLargeError
 from analytics_dagster.reading.meter import Meter
-from analytics_dagster.reading.origins import Origins
+from analytics_dagster.reading.origins import Origins, without_query
 from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.spec import Client, Limits
+
+# What unpacks brotli before its version 1.2 makes as much of a few bytes as they ask for.
+ENCODINGS = ("gzip", "deflate")
+"""The content encodings that answers may have, which Python unpacks piece by piece."""
 
 _TIMEOUT = (15, 120)  # seconds to connect, and between two pieces of an answer
 _PIECE = 1 << 18  # bytes
@@ -127,6 +131,7 @@ class Wire(HTTPAdapter):
 
         Raises:
             ForbiddenOriginError: If it would go to a foreign origin.
+            RefusedError: If the answer is packed in a way that was not asked for.
             TooLargeError: If the answer is larger than allowed, or too many pages were read before.
             TooSlowError: If it takes longer than allowed.
             requests.RequestException: If no whole answer comes.
@@ -142,6 +147,7 @@ class Wire(HTTPAdapter):
             kwargs |= {"stream": True, "timeout": kwargs.get("timeout") or _TIMEOUT}
             answer = super().send(request, *args, **kwargs)
             assert isinstance(answer, Answer)
+            self._check_encoding(answer)
             answer.read(self._max_bytes)
         self._meter.add(size=len(answer.content))
         return answer
@@ -150,6 +156,19 @@ class Wire(HTTPAdapter):
         """Give up all answers, and close all connections."""
         self._deadline.end()
         super().close()
+
+    def _check_encoding(self, answer: Answer) -> None:
+        sent = answer.headers.get("Content-Encoding", "")
+        if {name.strip().lower() for name in sent.split(",")} <= {"", "identity", *ENCODINGS}:
+            return
+        answer.close()
+        raise RefusedError(
+            self._redact(
+                f"{without_query(answer.url)} answered in the content encoding `{sent}`, and"
+                f" {' or '.join(ENCODINGS)} was asked for. Remove an Accept-Encoding from the headers in the"
+                " API file; if there is none, the API does not keep to HTTP: ask its makers."
+            )
+        )
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """The connections that a request may use."""

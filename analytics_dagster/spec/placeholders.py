@@ -31,7 +31,7 @@ def escaped(value: str) -> str:
 
 
 def with_encoded_braces(path: str) -> str:
-    """A path in which braces are of placeholders only; those of its text, `{{` and `}}`, become `%7B` and `%7D`.
+    """A path without braces but those of placeholders; for those of its text, `{{` and `}}`, `%7B` and `%7D`.
 
     dlt formats a path twice, so that a brace of its text would begin a placeholder after all.
     """
