@@ -112,7 +112,7 @@ class ResourceOptions(Model):
     columns: Columns = Field(default={})
     schema_contract: SchemaContract | None = None
     max_table_nesting: int | None = Field(default=None, ge=0)
-    table_name: str | None = None
+    table_name: Name | None = None
     parallelized: bool | None = None
     include_from_parent: list[str] = Field(default=[])
     selected: bool = True

@@ -16,7 +16,7 @@ TIME_FORMATS = ("iso", "date", "epoch", "epoch_ms")
 CONTRACT_ENTITIES = ("tables", "columns", "data_type")
 CONTRACT_MODES = ("evolve", "discard_value", "freeze", "discard_row")
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")  # dlt makes names of files of it
 _HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+")
 # Dagster's rules for owners and tags, which it would otherwise report without file and line.
 _EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
@@ -30,7 +30,7 @@ def _name(value: str) -> str:
     if not _NAME.fullmatch(value):
         raise ValueError(
             "expected a name that begins with a letter and goes on with letters, digits, _ and -, "
-            f"not {shown(value)}"
+            f"100 characters at most, not {shown(value)}"
         )
     return value
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
+from typing import Any
 
-from analytics_dagster.reading.errors import RefusedError
+import pytest
+import responses
+
+from analytics_dagster.reading.errors import ContractError, RefusedError
 from analytics_dagster.spec import ApiFileError, parse_text
+from analytics_dagster_tests.loading.conftest import duckdb_store, own_place, store
+from analytics_dagster_tests.loading.helpers import Store, load_into
 from analytics_dagster_tests.reading.helpers import Lab
 from analytics_dagster_tests.security.servers import Answer, Received, serving
+
+__all__ = ["duckdb_store", "own_place", "store"]
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br", "x-compress", "BR"])
@@ -69,3 +78,91 @@ def test_numbers_without_end_are_mistakes_in_the_file(number: str, place: str) -
         parse_text(place.replace("N", number) + "\n", "api.yaml")
     assert "more than 100 digits" in str(caught.value)
     assert len(str(caught.value)) < 10_000
+
+
+EVIL = [
+    '"; drop table victim; --',
+    "'; drop table victim; --",
+    "../../../etc/passwd",
+    "/etc/passwd",
+    "..\\..\\passwd",
+    "a.b",
+    "a\0b",
+    "$.x[*]",
+    "%s {x} ${HOME}",
+    "\u202ex",
+]
+FILE = """\
+name: {name}
+client: {{base_url: "https://api.example.com"}}
+resources:
+- {{name: victim, write_disposition: replace, endpoint: {{path: victim, paginator: single_page}}}}
+- {{name: rows, primary_key: id, write_disposition: merge, endpoint: {{path: rows, paginator: single_page}}}}
+"""
+
+
+@pytest.mark.parametrize("name", [*EVIL, "", " ", "n" * 10_000, "_dlt_loads", "_dlt_pipeline_state"])
+@pytest.mark.parametrize(
+    "place", ["name: N", "resources: [{name: N}]", "resources: [{name: a, table_name: N}]"]
+)
+def test_names_in_a_file_are_words(place: str, name: str) -> None:
+    if place == "name: N":
+        place = "name: N\nresources: [{name: a, endpoint: {path: a}}]"
+    with pytest.raises(ApiFileError, match="expected a name that begins with a letter") as caught:
+        parse_text(place.replace("N", json.dumps(name)), "api.yaml")
+    assert len(str(caught.value)) < 10_000
+
+
+def load_rows(store: Store, resource: str, rows: list[Any]) -> None:
+    with responses.RequestsMock() as api:
+        api.get(f"https://api.example.com/{resource}", json=rows)
+        load_into(store, parse_text(FILE.format(name=store.api), "api.yaml"), resource)
+
+
+def files(place: Path) -> set[str]:
+    """Names of all files of the destination and the loads."""
+    return {path.name for path in place.rglob("*") if path.is_file()}
+
+
+def tables(store: Store) -> list[str]:
+    """The tables of all schemas that the load may write to; other tests use the same server."""
+    everywhere = "SELECT table_schema || '.' || table_name FROM information_schema.tables"
+    found = [str(name) for (name,) in store.fetch(everywhere)]
+    mine = found if store.destination.type == "duckdb" else [n for n in found if store.api in n]
+    return sorted(name for name in mine if "._dlt_" not in name)
+
+
+def test_names_in_rows_are_only_names(store: Store, own_place: Path) -> None:
+    load_rows(store, "victim", [{"id": 1}])
+    fields = {f"{name}{number}": 100 + number for number, name in enumerate(EVIL)}
+    nested = {f"{name}{number}": 200 + number for number, name in enumerate(EVIL)}
+    several = ('"; drop table victim; --', "../../../etc/passwd", "a\0b", "order")  # each is a table: slow
+    lists = {f"{name}list{number}": [300 + number] for number, name in enumerate(several)}
+    for _ in range(2):  # the second time into tables that are there
+        load_rows(
+            store, "rows", [{"id": 1, **fields, "": 400, "select": 402, "in": {**nested, "": 401}, **lists}]
+        )
+    assert store.fetch("SELECT id FROM {}.victim") == [(1,)]
+    (row,) = store.fetch("SELECT * FROM {}.rows")
+    assert {*fields.values(), *nested.values(), 400, 401, 402} <= {*row}
+    children = [name for name in tables(store) if name.startswith(f"{store.api}.rows__")]
+    found = [value for child in children for (value,) in store.fetch(f"SELECT value FROM {child}")]
+    assert sorted(found) == [value for (value,) in lists.values()]
+    assert {*tables(store)} - {*children} == {f"{store.api}.rows", f"{store.api}.victim"}
+    assert all(name.isidentifier() for child in children for name in child.split("."))
+    assert files(own_place) <= {"rows.duckdb", "rows.duckdb.lock"}
+
+
+@pytest.mark.parametrize("kind", ["field", "object", "list"])
+def test_names_of_ten_thousand_characters(store: Store, own_place: Path, kind: str) -> None:
+    value: Any = {"field": 77, "object": {"a": 77}, "list": [77]}[kind]
+    row = {"id": 1, "n" * 10_000: value}
+    if kind == "list" and store.destination.type == "duckdb":
+        with pytest.raises(ContractError, match="a table whose name is too long"):
+            load_rows(store, "rows", [row])
+        assert files(own_place) == set()
+    else:
+        load_rows(store, "rows", [row])
+        table = next(name for name in tables(store) if ("rows__" in name) == (kind == "list"))
+        assert 77 in store.fetch(f"SELECT * FROM {table}")[0]
+        assert files(own_place) <= {"rows.duckdb", "rows.duckdb.lock"}
