@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import responses
 from analytics_dagster.reading.errors import ContractError, RefusedError
 from analytics_dagster.spec import ApiFileError, parse_text
 from analytics_dagster_tests.loading.conftest import duckdb_store, own_place, store
-from analytics_dagster_tests.loading.helpers import Store, load_into
+from analytics_dagster_tests.loading.helpers import Store, load_into, run_python
 from analytics_dagster_tests.reading.helpers import Lab
 from analytics_dagster_tests.security.servers import Answer, Received, serving
 
@@ -166,3 +167,46 @@ def test_names_of_ten_thousand_characters(store: Store, own_place: Path, kind: s
         table = next(name for name in tables(store) if ("rows__" in name) == (kind == "list"))
         assert 77 in store.fetch(f"SELECT * FROM {table}")[0]
         assert files(own_place) <= {"rows.duckdb", "rows.duckdb.lock"}
+
+
+EXPLODING = """
+    import resource
+    from analytics_dagster.loading.destination import Destination
+    from analytics_dagster.loading.load import load
+    from analytics_dagster.reading.errors import ContractError
+    from analytics_dagster.spec import read_file
+    try:
+        load(read_file("api.yaml"), "rows", destination=Destination("duckdb", "rows.duckdb"))
+    except ContractError as error:
+        print(error)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (lambda n: {"a": {f"k{n}_{i}": i for i in range(200)}}, "`rows` would get 5,"),
+        (lambda n: {"a": [{f"k{n}_{i}": i for i in range(200)}]}, "`rows__a` would get 5,"),
+        (lambda n: {"a": [{f"k{n}_{i}": [i] for i in range(20)}]}, "more than 500 tables"),
+    ],
+)
+def test_names_without_end_are_an_error_in_bounded_memory(
+    own_place: Path, row: Callable[[int], dict[str, Any]], problem: str
+) -> None:
+    place = own_place / "cwd"
+    rows = [{"id": number, **row(number)} for number in range(1_000)]
+
+    def exploding(_: Received) -> Answer:
+        return 200, {}, rows
+
+    with serving(exploding) as server:
+        (place / "api.yaml").write_text(
+            FILE.format(name="api").replace("https://api.example.com", server.url)
+        )
+        output, errors = run_python(EXPLODING, cwd=place).communicate(timeout=120)
+    told, peak = output.strip().rsplit("\n", 1)
+    assert problem in told, errors
+    assert int(peak) < 800  # MB
+    assert files(own_place) == {"api.yaml"}
+    assert list((own_place / "tmp").glob("*/*")) == []
