@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import responses
 
-from analytics_dagster.reading.errors import ContractError, RefusedError
+from analytics_dagster.reading.errors import ContractError, RefusedError, TooLargeError
 from analytics_dagster.spec import ApiFileError, parse_text
 from analytics_dagster_tests.loading.conftest import duckdb_store, own_place, store
 from analytics_dagster_tests.loading.helpers import Store, load_into, run_python
@@ -210,3 +210,17 @@ def test_names_without_end_are_an_error_in_bounded_memory(
     assert int(peak) < 800  # MB
     assert files(own_place) == {"api.yaml"}
     assert list((own_place / "tmp").glob("*/*")) == []
+
+
+def test_pages_without_end_are_read_up_to_the_limit_of_the_file() -> None:
+    """Each page differs from the ones before, and no total says how many there are."""
+
+    def endless(_: Received) -> Answer:
+        number = len(server.received)
+        return 200, {}, {"data": [{"id": number}], "next": f"/rows?page={number}"}
+
+    with serving(endless) as server:
+        lab = Lab(server.url, limits={"pages": 5})
+        with pytest.raises(TooLargeError, match=r"read 5 pages, which is limits\.pages"):
+            lab.rows("/rows", "json_link")
+        assert len(server.received) == 5
