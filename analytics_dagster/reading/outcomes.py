@@ -68,8 +68,8 @@ class Outcomes:
             return None
         return RefusedError(
             f"{self.describe(request)} was not sent, because the server's certificate is not trusted"
-            f" ({cause}). Check base_url. If the certificate is that of your own network, name the file of its"
-            " authority in the environment variable REQUESTS_CA_BUNDLE."
+            f" ({cause}). Check base_url. If the certificate is that of your own network, name the file of"
+            " its authority in the environment variable REQUESTS_CA_BUNDLE."
         )
 
     def broken(self, error: requests.RequestException) -> TryAgain:

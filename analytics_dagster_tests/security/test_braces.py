@@ -12,7 +12,7 @@ import pytest
 
 from analytics_dagster.loading.cursor import CountRows, cursor_column
 from analytics_dagster.loading.resolve import resolve
-from analytics_dagster.loading.source import build_source
+from analytics_dagster.loading.source import api_session, build_source
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import parse_text
 from analytics_dagster_tests.loading.helpers import day
@@ -77,7 +77,8 @@ def read_resource(server: Server, name: str) -> Received:
     resource = next(one for one in resolved.api.resources if one.name == name)
     window = day(1) if resource.partitions else None
     counted = CountRows([window] if window else [], cursor_column(resource), Meter())
-    assert len(list(build_source(resolved, resource, Meter(), counted, window))) == 1
+    with api_session(resolved, Meter()) as session:
+        assert len(list(build_source(resolved, resource, session, counted, window))) == 1
     return server.received[-1]
 
 
