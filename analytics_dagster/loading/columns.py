@@ -24,6 +24,8 @@ Columns = dict[str, Values]
 
 _OWN_SIZES = ("precision", "scale", "timezone")
 _EXACT_IN_DOUBLE = 2**53
+_MANY_CELLS = 1_000_000
+_MOST_EMPTY = 4  # cells for each value
 _INSTANT, _LOCAL = pa.timestamp("us", "UTC"), pa.timestamp("us")
 _PLAIN: dict[str, tuple[Any, set[type]]] = {
     "text": (pa.string(), {str}),
@@ -58,6 +60,9 @@ def flat_columns(normalizer: Any, table: str, rows: list[dict[str, Any]]) -> Col
     def add(rows: list[dict[str, Any]], path: tuple[str, ...], level: int) -> None:
         shapes = dict.fromkeys(map(tuple, rows))
         keys = next(iter(shapes)) if len(shapes) == 1 else tuple(dict.fromkeys(chain.from_iterable(shapes)))
+        cells = len(keys) * len(rows)
+        if cells > _MANY_CELLS and cells > _MOST_EMPTY * sum(map(len, rows)):
+            raise UnfitError  # nearly all of the columns would be empty
         for key in keys:
             if not key or key.isspace():
                 name: str = normalizer.EMPTY_KEY_IDENTIFIER
