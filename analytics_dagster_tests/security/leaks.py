@@ -65,7 +65,7 @@ def in_directory(secrets: Iterable[str], directory: Path) -> list[str]:
 
 
 def _unpacked(data: bytes) -> Iterator[bytes]:
-    """The data, and what is in it if it is compressed, or base64 of something compressed as dlt's state is."""
+    """The data, and what is in it if it is compressed, or base64 of that as dlt's state is."""
     yield data
     with suppress(binascii.Error):
         plain = base64.b64decode(data, validate=True)
