@@ -5,89 +5,104 @@ from __future__ import annotations
 import html
 import json
 import threading
-import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
+@dataclass(frozen=True)
+class Received:
+    """A request to `/KIND/WAY`; `host` is the one that it was meant for."""
+
+    kind: str
+    way: str
+    host: str
+    line: str
+    headers: str
+    body: str
+
+    def echo(self) -> str:
+        return f"{self.line}\n{self.headers}\n{self.body}"
+
+
 class EchoApi:
-    """The API's address, and what it was sent: request lines, headers and bodies."""
+    """The API's address, another origin's, and what both were sent."""
 
     def __init__(self, port: int) -> None:
-        self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.elsewhere = f"http://localhost:{port}"
-        self.received: list[str] = []
+        self.received: list[Received] = []
 
 
 @contextmanager
-def echo_api() -> Generator[EchoApi]:
-    """An API with a path for each way to fail: `/ok`, `/status-404`, `/html`, `/redirect`, ….
+def echo_api(token_of: Callable[[str], str]) -> Generator[EchoApi]:
+    """An API that answers `/KIND/WAY`, where the way says how it fails, and gives tokens at `/KIND/token`.
 
-    `POST /token` gives tokens out; a `POST` to another path fails like a `GET`.
+    Args:
+        token_of: The token that is given to a kind of credentials.
     """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self._answer(b"")
+            _, kind, way = self.path.partition("?")[0].split("/")
+            headers = "".join(f"{name}: {value}\n" for name, value in self.headers.items())
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
+            request = Received(kind, way, self.headers["Host"], self.requestline, headers, body)
+            api.received.append(request)
+            self._answer(request)
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/token":
-                api.received.append(f"{self.requestline}\n{self.headers}\n{body.decode()}")
-                self._send(200, {"access_token": f"fetched/{TOKEN}", "refresh_token": TOKEN})
-            else:
-                self._answer(body)
+        do_POST = do_GET  # noqa: N815 - the name that it has
 
-        def _answer(self, body: bytes) -> None:  # noqa: PLR0912 - one case for each way to fail
-            echo = f"{self.requestline}\n{self.headers}\n{body.decode()}"
-            api.received.append(echo)
-            query = self.path.partition("?")[2]
-            match self.path.partition("?")[0].strip("/").split("-"):
+        def _answer(self, request: Received) -> None:  # noqa: PLR0912 - a case for each way
+            echo = request.echo()
+            token = token_of(request.kind)
+            row = {"id": echo, "value": echo, "other": {"echo": echo}}
+            match request.way.split("_"):
+                case ["token"]:
+                    self._send({"access_token": token, "refresh_token": f"again {token}"})
                 case ["ok"]:
-                    self._send(200, {"data": [{"id": 1, "value": 1}]})
+                    self._send({"data": [{"id": 1, "value": 1}]})
                 case ["contract"]:
-                    self._send(200, {"data": [{"id": echo, "value": echo, "other": {"echo": echo}}]})
-                case ["selector"]:
-                    self._send(200, {"error": echo})
+                    self._send({"data": [row]})
+                case ["error"]:
+                    self._send({"error": echo})
+                case ["status", status]:
+                    self._send({"error": echo}, int(status), X_Echo=_one_line(echo))
                 case ["html"]:
-                    self._send(200, f"<p>{html.escape(echo)}</p>".encode())
-                case ["cut"]:
-                    self._send(200, {"data": echo}, **{"Content-Length": "99999"})
+                    self._send(f"<p>{html.escape(echo)}</p>")
                 case ["json"]:
-                    self._send(200, json.dumps({"data": [{"id": 1, "echo": echo}]}).encode()[:-3])
-                case ["header"]:
-                    self._send(200, b"?", **{"Content-Type": f"text/{query or 'x'}; " + _one_line(echo)})
+                    self._send(json.dumps({"access_token": token, "data": [row]})[:-3])
+                case ["cut"]:
+                    self._send({"data": echo}, Content_Length="99999")
+                case ["type"]:
+                    self._send("?", Content_Type=f"text/plain; {_one_line(echo)}")
                 case ["redirect"]:
-                    self._send(302, {}, Location=f"{api.elsewhere}/ok?{query}")
+                    self._send({}, 307, Location=f"{api.elsewhere}{self.path}")
                 case ["loop"]:
-                    self._send(302, {}, Location=f"{api.url}{self.path}")
+                    self._send({}, 307, Location=f"{api.url}{self.path}")
                 case ["next"]:
-                    row = {"data": [{"id": 1}], "next": f"{api.elsewhere}/ok?{query}"}
-                    self._send(200, row)
+                    self._send({"data": [{"id": 1, "value": 1}], "next": f"{api.elsewhere}{self.path}"})
                 case ["reset"]:
                     self.close_connection = True
                 case ["slow"]:
-                    time.sleep(2)
-                    self._send(200, {"data": []})
-                case ["status", status]:
-                    self._send(int(status), {"error": echo}, **{"X-Echo": _one_line(echo)})
+                    over.wait()
+                    self.close_connection = True
                 case _:
-                    raise AssertionError(self.path)
+                    raise AssertionError(request)
 
-        def _send(self, status: int, document: Any, **headers: str) -> None:
-            body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        def _send(self, document: Any, status: int = 200, **headers: str) -> None:
+            body = (document if isinstance(document, str) else json.dumps(document)).encode()
             self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
+            for name, value in {"Content_Length": str(len(body)), **headers}.items():
+                self.send_header(name.replace("_", "-"), value)
             self.end_headers()
             with suppress(OSError):  # the client may have had enough
                 self.wfile.write(body)
-            self.close_connection = "Content-Length" in headers
+            self.close_connection |= "Content_Length" in headers
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that it has
             """Nothing."""
@@ -95,18 +110,16 @@ def echo_api() -> Generator[EchoApi]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     api = EchoApi(server.server_address[1])
+    over = threading.Event()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield api
     finally:
+        over.set()
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-TOKEN = "f3tched+t0ken/of=the&day"
-"""Part of the token that `POST /token` gives out, and as secret as the others."""
 
 
 def _one_line(text: str) -> str:

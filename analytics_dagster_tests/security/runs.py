@@ -1,7 +1,8 @@
-"""A process that loads resources of API files, by `load()` and by Dagster, with all debug logs on.
+"""A process that loads all resources of API files by `load()` and some by Dagster, with all debug logs on.
 
-Run as `python runs.py DIRECTORY`; it prints what a person would be shown, and writes what the UI would get
-to `graphql.json`.
+Run as `python runs.py DIRECTORY RESOURCE...`; the resources are those that Dagster loads of each API. Prints
+what a person would be shown, writes what the UI would get to `graphql.json`, and what became of each resource
+to `outcomes.json`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -19,8 +21,7 @@ from dagster_graphql.cli import execute_query
 
 from analytics_dagster.loading.load import load
 from analytics_dagster.orchestration.build import build_defs
-from analytics_dagster.reading.errors import LoadError
-from analytics_dagster.spec import read_files
+from analytics_dagster.spec import ApiFile, read_files
 
 _ERROR = "error { message stack errorChain { error { message stack } } }"
 _ENTRIES = """
@@ -45,34 +46,53 @@ _QUERY = f"""
 }}
 """
 
+Outcomes = dict[str, str]
+"""What became of a resource, by `API/RESOURCE`: `loaded`, or the name of the error."""
 
-def main(directory: Path) -> None:
+
+def load_all(files: Sequence[ApiFile]) -> Outcomes:
+    """Load everything without Dagster."""
+    outcomes: Outcomes = {}
+    for file in files:
+        for resource in file.api.resources:
+            outcome = "loaded"
+            try:
+                load(file, resource.name)
+            except Exception as error:  # noqa: BLE001 - the test looks at which it was
+                outcome = type(error).__name__
+                traceback.print_exc()
+            outcomes[f"{file.api.name}/{resource.name}"] = outcome
+    return outcomes
+
+
+def materialize(files: Sequence[ApiFile], resources: Sequence[str], instance: dg.DagsterInstance) -> Outcomes:
+    """Load some resources of each API, in one run of its job."""
+    outcomes: Outcomes = {}
+    defs = build_defs(files)
+    for file in files:
+        wanted = [one.name for one in file.api.resources if one.name in resources]
+        if not wanted:
+            continue
+        keys = [dg.AssetKey([file.api.name, name]) for name in wanted]
+        result = defs.resolve_job_def(file.api.name).execute_in_process(
+            instance=instance, asset_selection=keys, raise_on_error=False
+        )
+        loaded = {event.asset_key for event in result.get_asset_materialization_events()}
+        outcomes |= {key.to_user_string(): "loaded" if key in loaded else "failed" for key in keys}
+    return outcomes
+
+
+def main(directory: Path, resources: Sequence[str]) -> None:
     """Load everything both ways."""
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
     files = read_files(sorted(directory.glob("*.yaml")))
-    seen = {"ok": 0, "failed": 0, "unexplained": 0}
-    for file in files:  # by `load()` those that put secrets into most messages; by Dagster all
-        for resource in file.api.resources if file.api.name.startswith(("query", "oauth")) else ():
-            try:
-                load(file, resource.name)
-                seen["ok"] += 1
-            except LoadError:
-                seen["failed"] += 1
-                traceback.print_exc()
-            except Exception:  # noqa: BLE001 - the test tells that there was one
-                seen["unexplained"] += 1
-                traceback.print_exc()
-    instance = dg.DagsterInstance.get()
-    defs = build_defs(files)
-    for file in files:
-        job = defs.resolve_job_def(file.api.name)
-        result = job.execute_in_process(instance=instance, raise_on_error=False)
-        materialized = len(result.get_asset_materialization_events())
-        seen["materialized"] = seen.get("materialized", 0) + materialized
-    with WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context:
-        Path("graphql.json").write_text(json.dumps(execute_query(context, _QUERY)))
-    Path("seen.json").write_text(json.dumps(seen))
+    outcomes = {"load": load_all(files)}
+    with dg.DagsterInstance.get() as instance:
+        outcomes["dagster"] = materialize(files, resources, instance)
+        with WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as context:
+            Path("graphql.json").write_text(json.dumps(execute_query(context, _QUERY)))
+    Path("outcomes.json").write_text(json.dumps(outcomes))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])
