@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,7 +15,33 @@ from analytics_dagster.reading.errors import LoadError, MissingSecretError
 from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.spec import Api, ApiFile, placeholders, templates
 
-_NOT_SECRET = {"type", "name", "location", "access_token_url", "client_authentication", "username"}
+_NOT_SECRET = {
+    "access_token_path",
+    "access_token_request_format",
+    "access_token_url",
+    "algorithm",
+    "audience",
+    "claims",
+    "client_authentication",
+    "default_token_expiration",
+    "grant_type",
+    "issuer",
+    "key_id",
+    "lifetime",
+    "location",
+    "login_format",
+    "login_url",
+    "name",
+    "prefix",
+    "resource",
+    "scope",
+    "scopes",
+    "subject",
+    "token_path",
+    "token_store",
+    "type",
+    "username",
+}
 
 
 class WrongValueError(LoadError):
@@ -45,7 +71,7 @@ def lookup(name: str) -> str | None:
 
 
 def resolve(
-    file: ApiFile, auth: Mapping[str, str] | None = None, values: Mapping[str, str] | None = None
+    file: ApiFile, auth: Mapping[str, Any] | None = None, values: Mapping[str, str] | None = None
 ) -> ResolvedApi:
     """Fill in the templates of a file.
 
@@ -60,7 +86,7 @@ def resolve(
     """
     raw = file.api.model_dump(mode="python", by_alias=True, exclude_unset=True)
     if auth and raw["client"].get("auth"):
-        raw["client"]["auth"] |= auth
+        raw["client"]["auth"] = _replaced(file, raw["client"]["auth"], auth)
     known = dict(values or {})
     missing: list[str] = []
 
@@ -86,6 +112,20 @@ def resolve(
     return ResolvedApi(_validated(file, filled), Redactor(_secrets(file, filled, known)))
 
 
+def _replaced(file: ApiFile, auth: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """An auth with other fields; those of `all` one by one."""
+    if "all" not in auth or "all" not in fields:
+        return {**auth, **fields}
+    own: list[dict[str, Any]] = auth["all"]
+    others: list[dict[str, Any]] = fields["all"]
+    if len(own) != len(others):
+        raise WrongValueError(
+            f"{file.path}: client.auth.all has {len(own)} entries, and the credentials in its place have"
+            f" {len(others)}. Give one for each, in the same order; an empty one changes nothing."
+        )
+    return {**auth, "all": [_replaced(file, *pair) for pair in zip(own, others, strict=True)]}
+
+
 def _validated(file: ApiFile, filled: dict[str, Any]) -> Api:
     try:
         return Api.model_validate(filled)
@@ -108,13 +148,27 @@ def _secrets(file: ApiFile, filled: Mapping[str, Any], known: Mapping[str, str])
     for resource in file.api.resources:
         addresses |= {name for name in _names_of_place(resource.endpoint.path) if "://" in known[name]}
     secrets = [value for name, value in known.items() if name not in addresses]
-    blocks = [filled["client"].get("auth")]
-    blocks += [raw["endpoint"].get("auth") for raw in filled["resources"]]
-    for block in filter(None, blocks):
-        secrets += [str(value) for key, value in block.items() if key not in _NOT_SECRET]
-        if "password" in block:
-            secrets.append(f"{block['username']}:{block['password']}")
+    for raw in (filled["client"], *(raw["endpoint"] for raw in filled["resources"])):
+        secrets += _secrets_in(raw.get("auth"))
     return secrets
+
+
+def _secrets_in(auth: Any) -> Iterator[str]:
+    match auth:
+        case dict():
+            block = cast("dict[str, Any]", auth)
+            for key, value in block.items():
+                if key not in _NOT_SECRET:
+                    yield from _secrets_in(value)
+            if "username" in block and "password" in block:
+                yield f"{block['username']}:{block['password']}"
+        case list():
+            for one in cast("list[Any]", auth):
+                yield from _secrets_in(one)
+        case str() | int() if not isinstance(auth, bool):
+            yield str(auth)
+        case _:
+            pass
 
 
 def _names_of_place(url: str) -> list[str]:

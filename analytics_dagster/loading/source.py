@@ -18,13 +18,13 @@ from analytics_dagster.loading.normalizer import DECLARED, exact_schema
 from analytics_dagster.loading.parents import from_the_first
 from analytics_dagster.loading.resolve import ResolvedApi
 from analytics_dagster.loading.values import KeepValues
-from analytics_dagster.reading.auth import ClientCredentials
+from analytics_dagster.reading.auth import build_auth
 from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.paginators import build_paginator
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.side_by_side import side_by_side
-from analytics_dagster.spec import Api, Auth, Incremental, OAuth2Auth, Resource, SimplePaginator, Window
+from analytics_dagster.spec import Api, Auth, Incremental, Resource, SimplePaginator, Window
 from analytics_dagster.spec.combinations import table_key
 from analytics_dagster.spec.placeholders import with_encoded_braces
 
@@ -78,12 +78,12 @@ def rest_api_config(
     """
     api = resolved.api
 
+    def token_session(url: str) -> ApiSession:
+        token_client = api.client.model_copy(update={"base_url": url})
+        return ApiSession(token_client, api.retry, api.limits, resolved.redact, session.meter)
+
     def auth(of: Auth | None) -> Any:
-        if not isinstance(of, OAuth2Auth):
-            return of.model_dump() if of else None
-        token_client = api.client.model_copy(update={"base_url": of.access_token_url})
-        tokens = ApiSession(token_client, api.retry, api.limits, resolved.redact, session.meter)
-        return ClientCredentials(of, tokens, resolved.redact)
+        return build_auth(of, token_session, resolved.redact)
 
     return cast(
         "RESTAPIConfig",

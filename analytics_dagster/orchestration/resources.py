@@ -13,9 +13,14 @@ from analytics_dagster.reading.errors import MissingSecretError
 from analytics_dagster.spec import (
     ApiFile,
     ApiKeyAuth,
+    Auth,
     BearerAuth,
     HttpBasicAuth,
+    JwtBearerAuth,
     OAuth2Auth,
+    RefreshTokenAuth,
+    SessionAuth,
+    SeveralAuth,
     templates,
 )
 
@@ -27,9 +32,10 @@ class Credentials(dg.ConfigurableResource[Any]):
     may hold `${NAME}` templates, which are filled in while a run is under way, or Dagster `EnvVar`s.
     """
 
-    def auth(self) -> dict[str, str]:
-        """The fields, for `client.auth`."""
-        return {name: getattr(self, name) for name in type(self).model_fields}
+    def auth(self) -> dict[str, Any]:
+        """The fields that have a value, for `client.auth`."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in fields.items() if value is not None}
 
     def variables(self) -> Mapping[str, str]:
         """Values for the file's templates that come before the environment."""
@@ -62,6 +68,44 @@ class OAuth2Credentials(Credentials):
     client_secret: str
 
 
+class RefreshTokenCredentials(Credentials):
+    """An OAuth 2 client, and the refresh token that a user's consent gave it."""
+
+    client_id: str
+    client_secret: str | None = None
+    refresh_token: str
+
+
+class JwtBearerCredentials(Credentials):
+    """A service account's key; its issuer, if the key is not Google's JSON key."""
+
+    private_key: str
+    issuer: str | None = None
+
+
+class SessionCredentials(Credentials):
+    """The fields of a login."""
+
+    login: dict[str, Any]
+
+
+class SeveralCredentials(Credentials):
+    """What each of several kinds wants, in the order of the file."""
+
+    all: list[dict[str, Any]]
+
+
+_KINDS: dict[type[Auth], type[Credentials]] = {
+    ApiKeyAuth: ApiKeyCredentials,
+    BearerAuth: BearerCredentials,
+    HttpBasicAuth: BasicCredentials,
+    OAuth2Auth: OAuth2Credentials,
+    RefreshTokenAuth: RefreshTokenCredentials,
+    JwtBearerAuth: JwtBearerCredentials,
+    SessionAuth: SessionCredentials,
+}
+
+
 def credentials_key(file: ApiFile) -> str:
     """The resource key of an API's credentials."""
     return f"{file.api.name.replace('-', '_')}_credentials"
@@ -69,17 +113,16 @@ def credentials_key(file: ApiFile) -> str:
 
 def credentials_for(file: ApiFile) -> Credentials:
     """The credentials that a file describes, its templates not yet filled in."""
-    match file.api.client.auth:
-        case None:
-            return Credentials()
-        case ApiKeyAuth(api_key=api_key):
-            return ApiKeyCredentials(api_key=api_key)
-        case BearerAuth(token=token):
-            return BearerCredentials(token=token)
-        case HttpBasicAuth(username=username, password=password):
-            return BasicCredentials(username=username, password=password)
-        case OAuth2Auth(client_id=client_id, client_secret=client_secret):
-            return OAuth2Credentials(client_id=client_id, client_secret=client_secret)
+    return _credentials(file.api.client.auth)
+
+
+def _credentials(auth: Auth | None) -> Credentials:
+    if auth is None:
+        return Credentials()
+    if isinstance(auth, SeveralAuth):
+        return SeveralCredentials(all=[_credentials(one).auth() for one in auth.all])
+    kind = _KINDS[type(auth)]
+    return kind(**{name: getattr(auth, name) for name in kind.model_fields})
 
 
 class DestinationResource(dg.ConfigurableResource[Any]):

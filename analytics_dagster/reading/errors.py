@@ -62,6 +62,12 @@ class MissingSecretError(LoadError):
     permanent = True
 
 
+class CredentialsError(LoadError):
+    """Credentials that cannot be used: a key that is none, tokens that cannot be kept."""
+
+    permanent = True
+
+
 class DestinationError(LoadError):
     """The destination cannot be opened."""
 

@@ -59,6 +59,13 @@ class Outcomes:
             )
         )
 
+    def without_certificates(self, request: requests.PreparedRequest, error: OSError) -> RefusedError:
+        """A file of certificates cannot be read."""
+        return RefusedError(
+            f"{self.describe(request)} cannot be sent: {self._redact(str(error))}. Check client.cert in the API"
+            " file, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE."
+        )
+
     def untrusted(
         self, request: requests.PreparedRequest, error: requests.RequestException
     ) -> RefusedError | None:
@@ -68,8 +75,7 @@ class Outcomes:
             return None
         return RefusedError(
             f"{self.describe(request)} was not sent, because the server's certificate is not trusted"
-            f" ({cause}). Check base_url. If the certificate is that of your own network, name the file of"
-            " its authority in the environment variable REQUESTS_CA_BUNDLE."
+            f" ({cause}). Check base_url. For a CA of your own, set REQUESTS_CA_BUNDLE to its file."
         )
 
     def broken(self, error: requests.RequestException) -> TryAgain:
@@ -79,6 +85,11 @@ class Outcomes:
             return TryAgain("no connection in time", advice=_UNREACHED)
         if isinstance(error, requests.Timeout) or isinstance(_root(error), TimeoutError):
             return TryAgain("no answer in time", advice=" Try smaller pages or windows.")
+        if isinstance(error, requests.exceptions.SSLError):
+            return TryAgain(
+                f"no trusted connection ({cause})",
+                advice=" Check base_url; where the API asks for a client certificate, client.cert.",
+            )
         if isinstance(error, requests.ConnectionError):
             return TryAgain(f"the connection failed ({cause})", advice=_UNREACHED)
         return TryAgain(f"the body was cut or damaged ({cause})", advice=" Try smaller pages or windows.")

@@ -92,6 +92,7 @@ class ApiSession(requests.Session):
         self.headers["Accept-Encoding"] = ", ".join(ENCODINGS)
         self.limits = limits
         self.meter = meter
+        self.cert = (client.cert[0], client.cert[1]) if isinstance(client.cert, list) else client.cert
         self._retry = retry
         self._redact = redact
         self._outcomes = Outcomes(retry, redact)
@@ -244,6 +245,8 @@ class ApiSession(requests.Session):
             problem = ForbiddenOriginError(self._redact(str(error)))
         except (requests.RequestException, ValueError) as error:
             problem = self._outcomes.unsendable(request, error)
+        except OSError as error:  # bare for a missing file of certificates (psf/requests#7564)
+            problem = self._outcomes.without_certificates(request, error)
         else:
             assert isinstance(answer, Answer)
             self._learn(answer, began)

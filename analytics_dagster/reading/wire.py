@@ -77,6 +77,9 @@ class Answer(requests.Response):
 
     def beginning(self) -> str:
         """The first part of the body, without secrets, as a line of a message."""
+        asked = (self.history or [self])[0].request
+        if self.ok and vars(asked).get("answer_is_secret"):
+            return "The body is not shown: it may hold a token that nobody knows yet."
         text = self.redact(self.content[:_SEARCHED].decode(self.charset, "replace"))
         text = _TOKEN.sub(r"\1***", text)  # nobody knows a token yet that stands in a damaged answer
         text = re.sub(r"\s+", " ", text).strip()

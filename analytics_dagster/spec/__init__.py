@@ -10,7 +10,7 @@ from analytics_dagster.spec.api import (
     ResourceDefaults,
     Retry,
 )
-from analytics_dagster.spec.auth import ApiKeyAuth, Auth, BearerAuth, HttpBasicAuth, OAuth2Auth
+from analytics_dagster.spec.auth import ApiKeyAuth, Auth, BearerAuth, HttpBasicAuth, SeveralAuth
 from analytics_dagster.spec.checking import ApiFile
 from analytics_dagster.spec.endpoint import Endpoint, EndpointDefaults, Incremental, ResponseAction
 from analytics_dagster.spec.files import find_files, parse_text, read_file, read_files
@@ -26,6 +26,14 @@ from analytics_dagster.spec.paginators import (
     SimplePaginator,
 )
 from analytics_dagster.spec.problems import ApiFileError, Problem
+from analytics_dagster.spec.tokens import (
+    FetchedToken,
+    GrantedToken,
+    JwtBearerAuth,
+    OAuth2Auth,
+    RefreshTokenAuth,
+    SessionAuth,
+)
 from analytics_dagster.spec.units import in_timezone
 from analytics_dagster.spec.windows import Window, window_containing, windows_between
 
@@ -40,11 +48,14 @@ __all__ = [
     "CursorPaginator",
     "Endpoint",
     "EndpointDefaults",
+    "FetchedToken",
+    "GrantedToken",
     "HeaderCursorPaginator",
     "HeaderLinkPaginator",
     "HttpBasicAuth",
     "Incremental",
     "JsonLinkPaginator",
+    "JwtBearerAuth",
     "Limits",
     "OAuth2Auth",
     "OffsetPaginator",
@@ -52,11 +63,14 @@ __all__ = [
     "Paginator",
     "Partitions",
     "Problem",
+    "RefreshTokenAuth",
     "Rerun",
     "Resource",
     "ResourceDefaults",
     "ResponseAction",
     "Retry",
+    "SessionAuth",
+    "SeveralAuth",
     "SimplePaginator",
     "Window",
     "find_files",

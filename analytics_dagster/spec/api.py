@@ -14,6 +14,7 @@ from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.paginators import Paginator
 from analytics_dagster.spec.placeholders import parents
 from analytics_dagster.spec.texts import (
+    Certificate,
     Cron,
     Name,
     Names,
@@ -46,6 +47,10 @@ class Client(Model):
         default=timedelta(minutes=15),
         json_schema_extra={"default": "15m"},
         description="How long a single answer may take from its first byte asked for to its last.",
+    )
+    cert: Certificate | None = Field(
+        default=None,
+        description="A client certificate: a PEM file that holds its key too, or [certificate, key].",
     )
 
 

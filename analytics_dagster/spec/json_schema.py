@@ -39,6 +39,7 @@ def json_schema() -> dict[str, Any]:
 
     parts["BearerAuth"]["properties"]["type"] = {"const": "bearer", "default": "bearer"}
     parts["OAuth2Auth"]["properties"]["type"] = {"enum": ["oauth2_client_credentials", "oauth2"]}
+    parts["SeveralAuth"]["properties"]["all"]["items"].pop("discriminator")
     for part in (parts["Client"], parts["Endpoint"], parts["EndpointDefaults"]):
         properties = part["properties"]
         _loosen_union(properties["auth"])

@@ -133,6 +133,13 @@ def _names(value: object) -> object:
     return value
 
 
+def _certificate(value: object) -> object:
+    files = _as_list(value) or [value, value]
+    if value is not None and not (len(files) == 2 and all(isinstance(file, str) for file in files)):
+        raise ValueError("expected a PEM file that holds certificate and key, or [certificate, key]")
+    return value
+
+
 def _schema_contract(value: object) -> object:
     by_entity = _as_mapping(value)
     if by_entity is None:
@@ -188,5 +195,6 @@ Tags = dict[Annotated[str, AfterValidator(_tag_key)], Annotated[str, AfterValida
 TimeFormat = Annotated[str, AfterValidator(_time_format)]
 JsonPath = Annotated[str, AfterValidator(_json_path)]
 Names = Annotated[str | list[str], BeforeValidator(_names)]
+Certificate = Annotated[str | list[str], BeforeValidator(_certificate)]
 SchemaContract = Annotated[str | dict[str, str | None], BeforeValidator(_schema_contract)]
 WriteDisposition = Annotated[Literal["merge", "append", "replace"], BeforeValidator(_write_disposition)]

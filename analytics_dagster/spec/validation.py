@@ -29,6 +29,10 @@ _CHOSEN_HERE = {
     "references": "it is not supported",
     "nested_hints": "it is not supported; nested values stay JSON columns with max_table_nesting: 0",
 }
+_ELSEWHERE = {
+    "verify": "TLS is always verified; for a CA of your own, set REQUESTS_CA_BUNDLE to its file",
+    "proxies": "set HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+}
 _COMPLETE = {"missing": "this key is missing", "too_short": "expected at least one entry"}
 _EXPECTED = {
     "int_from_float": "a whole number",
@@ -44,6 +48,15 @@ _LIMITS = {
     "greater_than": "greater than",
     "greater_than_equal": "of at least",
     "less_than_equal": "of at most",
+}
+_SHOWN_IN_AUTH = {
+    "type",
+    "location",
+    "client_authentication",
+    "algorithm",
+    "access_token_request_format",
+    "login_format",
+    "lifetime",
 }
 _SECRET = re.compile(r"key|token|secret|passw|credential|auth|header|username|client_id", re.IGNORECASE)
 
@@ -147,6 +160,8 @@ def _unknown(key: str, inside: Any) -> str:
         return f"dlt's {key} cannot stand in a YAML file: {_PYTHON_ONLY[key]}"
     if key in _CHOSEN_HERE:
         return f"dlt's {key} cannot be given here: {_CHOSEN_HERE[key]}"
+    if key in _ELSEWHERE:
+        return f"unknown key: {_ELSEWHERE[key]}"
     known = list(_fields(inside))
     return "unknown key" + (nearest(key, known) or f"; expected one of {one_of(sorted(known))}")
 
@@ -169,7 +184,9 @@ def _flat(kind: Any) -> Iterator[Any]:
 def _may_be_secret(path: KeyPath, value: Any) -> bool:
     """Whether a value must not be repeated in a message."""
     names = [part for part in path if isinstance(part, str)]
-    in_auth = "auth" in names and names[-1] not in ("type", "location", "client_authentication")
+    in_auth = "auth" in names and names[-1] not in _SHOWN_IN_AUTH
     return not isinstance(value, bool) and bool(
-        in_auth or any(map(_SECRET.search, names[-1:])) or "headers" in names
+        in_auth
+        or any(map(_SECRET.search, [name for name in names[-1:] if name not in _SHOWN_IN_AUTH]))
+        or "headers" in names
     )

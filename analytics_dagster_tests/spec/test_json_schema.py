@@ -42,6 +42,13 @@ BAD = [
     HEAD + "resources: [{name: a, endpoint: {paginator: {type: offset, limit: 0}}}]",
     HEAD + "resources: [a]\nretry: {max_retries: x}",
     "client: {base_url: 'https://x.y', auth: {type: apikey, api_key: k}}\nresources: [a]",
+    "client: {base_url: 'https://x.y', auth: {all: [{type: apikey, api_key: k}]}}\nresources: [a]",
+    "client: {base_url: 'https://x.y', auth: {all: []}}\nresources: [a]",
+    (
+        "client: {base_url: 'https://x.y', auth: {type: jwt_bearer, algorithm: HS256, private_key: k}}\n"
+        "resources: [a]"
+    ),
+    "client: {base_url: 'https://x.y', verify: false}\nresources: [a]",
 ]
 
 
@@ -67,6 +74,19 @@ def test_the_schema_is_one() -> None:
 
 def test_every_part_says_what_it_is() -> None:
     assert all(part.get("description") for part in SCHEMA["$defs"].values())
+
+
+def test_every_kind_of_authentication_has_an_example_that_is_good() -> None:
+    kinds = {name: part for name, part in SCHEMA["$defs"].items() if name.endswith("Auth")}
+    assert len(kinds) == 8
+    for part in kinds.values():
+        for example in part["examples"]:
+            file = {
+                "client": {"base_url": "https://x.y", "auth": example},
+                "resources": [{"name": "a", "write_disposition": "replace", "endpoint": {"auth": example}}],
+            }
+            assert fits(file), example
+            parse_text(json.dumps(file), "x.yaml")
 
 
 def test_the_schema_is_json_and_its_defaults_are_what_a_file_may_say() -> None:

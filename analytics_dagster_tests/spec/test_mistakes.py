@@ -9,6 +9,10 @@ from analytics_dagster_tests.spec.helpers import problems, resource, with_resour
 
 CLIENT = "client: {base_url: 'https://x.y'}\n"
 FULL = "\nresources: [{name: a, write_disposition: replace}]\n"
+AUTH = "client:\n  base_url: https://x.y\n  auth: "
+REFRESH = AUTH + (
+    "{type: oauth2_refresh_token, access_token_url: 'https://x.y/t', client_id: i, refresh_token: r,\n   "
+)
 WINDOWED = """\
 name: a
 primary_key: id
@@ -124,6 +128,98 @@ FILES: list[tuple[str, int, str, str]] = [
         "client.auth.token",
         "write ${NAME}",
     ),
+    (AUTH + "{type: jwt_bearer, issuer: i, private_key: x}" + FULL, 3, "client.auth.private_key", "PEM file"),
+    (
+        AUTH + "{type: jwt_bearer, issuer: i, private_key: '-----BEGIN ENCRYPTED PRIVATE KEY-----a"
+        "-----END ENCRYPTED PRIVATE KEY-----'}" + FULL,
+        3,
+        "client.auth.private_key",
+        "decrypt it",
+    ),
+    (
+        AUTH
+        + "{type: jwt_bearer, private_key: '-----BEGIN PRIVATE KEY-----a-----END PRIVATE KEY-----'}"
+        + FULL,
+        3,
+        "client.auth",
+        "issuer is missing",
+    ),
+    (
+        AUTH + "{type: jwt_bearer, private_key: '${K}', algorithm: RS265}" + FULL,
+        3,
+        "client.auth.algorithm",
+        "RS256 or ES256, not 'RS265'; did you mean",
+    ),
+    (
+        AUTH + "{type: jwt_bearer, private_key: '${K}', lifetime: 0s}" + FULL,
+        3,
+        "client.auth.lifetime",
+        "above zero, such as",
+    ),
+    (
+        AUTH + "{type: jwt_bearer, private_key: '${K}', scopes: 5}" + FULL,
+        3,
+        "client.auth.scopes",
+        "expected a list",
+    ),
+    (
+        AUTH + "{type: session, login_url: 'https://x.y', login: {}}" + FULL,
+        3,
+        "client.auth.login",
+        "at least one",
+    ),
+    (
+        AUTH + "{type: session, login: {a: b}}" + FULL,
+        3,
+        "client.auth.login_url",
+        "missing",
+    ),
+    (
+        AUTH
+        + "{type: session, login_url: 'https://x.y', login: {a: b}, location: query, prefix: Token}"
+        + FULL,
+        3,
+        "client.auth.prefix",
+        "leave it out",
+    ),
+    (
+        AUTH + "{type: session, login_url: 'https://x.y', login: {a: b}, login_format: xml}" + FULL,
+        3,
+        "client.auth.login_format",
+        "json or form, not 'xml'",
+    ),
+    (AUTH + "{all: []}" + FULL, 3, "client.auth.all", "at least one"),
+    (AUTH + "{all: {token: a}}" + FULL, 3, "client.auth.all", "expected a list"),
+    (
+        AUTH + "{all: [{token: a}, {type: api_key, api_key: b}]}" + FULL,
+        3,
+        "client.auth.all",
+        "the header authorization, and one would overwrite the other",
+    ),
+    (AUTH + "{all: [{token: a}, {type: api_key}]}" + FULL, 3, "client.auth.all[1].api_key", "missing"),
+    (AUTH + "{all: [{all: [{token: a}]}]}" + FULL, 3, "client.auth.all[0]", "not 'all'"),
+    (
+        REFRESH + "client_authentication: basic}" + FULL,
+        4,
+        "client.auth.client_authentication",
+        "client_secret",
+    ),
+    (REFRESH + "token_store: tokens}" + FULL, 4, "client.auth.token_store", "an absolute path"),
+    (
+        REFRESH + "access_token_path: '@odata.token'}" + FULL,
+        4,
+        "client.auth.access_token_path",
+        "needs quotes in a JSONPath",
+    ),
+    (
+        REFRESH + "access_token_request_format: xml}" + FULL,
+        4,
+        "client.auth.access_token_request_format",
+        "form or json, not 'xml'",
+    ),
+    ("client:\n  base_url: https://x.y\n  cert: [a]" + FULL, 3, "client.cert", "[certificate, key]"),
+    ("client:\n  base_url: https://x.y\n  verify: no" + FULL, 3, "client.verify", "REQUESTS_CA_BUNDLE"),
+    ("client:\n  base_url: https://x.y\n  proxies: {}" + FULL, 3, "client.proxies", "HTTPS_PROXY"),
     ("client: {base_url: '${}/v1'}" + FULL, 1, "client.base_url", "write ${NAME}"),
     (CLIENT + FULL + "version: 2", 4, "version", "expected 1"),
     (CLIENT + FULL + "name: my api", 4, "name", "begins with a letter"),
@@ -578,6 +674,11 @@ def test_a_secret_in_a_file_is_never_repeated() -> None:
         f"client: {{base_url: 'https://x.y', auth: {{token: '${{{secret}'}}}}",
         "client: {base_url: 'https://x.y', auth: {type: oauth2, default_token_expiration: " + secret + "}}",
         f"client: {{base_url: 'https://x.y', auth: {{token: {secret}}}}}\nclient: {{}}",
+        f"{AUTH}{{type: jwt_bearer, issuer: i, private_key: {secret}}}",
+        f"{AUTH}{{type: session, login_url: 'https://x.y', login: {secret}}}",
+        f"{AUTH}{{all: [{secret}]}}",
+        f"{AUTH}{{all: [{{tokn: {secret}}}]}}",
+        f"{AUTH}{{all: [{{token: a}}, {{token: [{secret}]}}]}}",
         f"client: {{auth: {{password: {secret}: x}}}}",
         f"client:\n  auth: {{token: x}}\n  password: {secret}: x",
     ]
