@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -35,11 +35,24 @@ class Credentials(dg.ConfigurableResource[Any]):
     def auth(self) -> dict[str, Any]:
         """The fields that have a value, for `client.auth`."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: value for name, value in fields.items() if value is not None}
+        return {name: _as_template(value) for name, value in fields.items() if value is not None}
 
     def variables(self) -> Mapping[str, str]:
         """Values for the file's templates that come before the environment."""
         return {}
+
+
+def _as_template(value: Any) -> Any:
+    """A value with `${NAME}` for each `EnvVar("NAME")` in it; Dagster itself looks up none inside of values."""
+    match value:
+        case {"env": str(name), **others} if not others:
+            return f"${{{name}}}"
+        case dict():
+            return {name: _as_template(inner) for name, inner in cast("dict[str, Any]", value).items()}
+        case list():
+            return [_as_template(inner) for inner in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 class ApiKeyCredentials(Credentials):

@@ -33,6 +33,7 @@ class Lab:
         *,
         retry: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
+        redact: Redactor | None = None,
         **client: Any,
     ) -> None:
         self.base_url = base_url
@@ -40,7 +41,7 @@ class Lab:
         self.said: list[str | None] = []
         self.meter = Meter()
         self.meter.on_change = lambda meter: self.said.append(meter.waiting)
-        self.redact = Redactor([SECRET])
+        self.redact = redact or Redactor([SECRET])
         self.session = ApiSession(
             Client.model_validate({"base_url": base_url, **client}),
             Retry.model_validate(retry or {}),
