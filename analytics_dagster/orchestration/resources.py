@@ -43,7 +43,7 @@ class Credentials(dg.ConfigurableResource[Any]):
 
 
 def _as_template(value: Any) -> Any:
-    """A value with `${NAME}` for each `EnvVar("NAME")` in it; Dagster itself looks up none inside of values."""
+    """A value with `${NAME}` for each `EnvVar("NAME")` in it: Dagster looks up none inside of values."""
     match value:
         case {"env": str(name), **others} if not others:
             return f"${{{name}}}"
