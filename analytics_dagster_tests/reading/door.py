@@ -25,9 +25,13 @@ class Asked:
 
     method: str
     path: str
-    query: dict[str, str]
+    written_query: str
     headers: dict[str, str]
     body: str
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(self.written_query))
 
     @property
     def form(self) -> dict[str, str]:
@@ -98,7 +102,7 @@ def door(given: Door | None = None, tls: ssl.SSLContext | None = None) -> Genera
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
             url = urlsplit(self.path)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Asked(self.command, url.path, dict(parse_qsl(url.query)), headers, body)
+            asked = Asked(self.command, url.path, url.query, headers, body)
             status, document = found(asked)
             answer = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)

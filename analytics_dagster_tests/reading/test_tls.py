@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -143,9 +144,18 @@ def test_a_file_that_is_not_there_is_named_at_once(
         lab(api.url, cert="/nowhere.pem").session.get(f"{api.url}/rows")
 
 
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    """All bytes from one socket into another, and then its end."""
+    with suppress(OSError):
+        while piece := source.recv(1 << 16):
+            target.sendall(piece)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
 @contextmanager
 def proxy() -> Generator[tuple[str, list[str]]]:
-    """A proxy for plain HTTP, and the URLs that it was asked for."""
+    """A proxy for HTTP and HTTPS, and what it was asked for."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -164,10 +174,23 @@ def proxy() -> Generator[tuple[str, list[str]]]:
             self.end_headers()
             self.wfile.write(body)
 
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            host, _, port = self.path.partition(":")
+            with socket.create_connection((host, int(port))) as onward:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.flush()
+                back = threading.Thread(target=_pour, args=(onward, self.connection), daemon=True)
+                back.start()
+                _pour(self.connection, onward)
+                back.join()
+
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that it has
             """Nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -178,9 +201,15 @@ def proxy() -> Generator[tuple[str, list[str]]]:
         thread.join()
 
 
-def test_requests_go_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("no_proxy", "NO_PROXY", "http_proxy"):
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_requests_go_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with door() as api, proxy() as (url, asked):
         monkeypatch.setenv("HTTP_PROXY", url)
         assert Lab(api.url).pages("/rows", "single_page", "$") == [[{"id": 1}]]
@@ -191,11 +220,30 @@ def test_requests_go_through_the_proxy_of_the_environment(monkeypatch: pytest.Mo
         assert len(api.at("/rows")) == 2
 
 
-def test_token_requests_go_through_the_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("no_proxy", "NO_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HTTP_PROXY", "http://someone:hunter2@127.0.0.1:1")
+@pytest.mark.usefixtures("no_proxies")
+def test_a_proxy_sees_nothing_of_what_goes_through_it(
+    papers: Papers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(papers.ca))
+    with door(tls=papers.context(asks=True)) as api, proxy() as (url, asked):
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        through = lab(api.url, cert=str(papers.client))
+        assert through.pages("/rows", "single_page", "$") == [[{"id": 1}]]
+        through.session.close()
+        assert asked == [api.url.removeprefix("https://")]
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_token_requests_go_through_the_proxy_too_whose_password_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     auth = {"type": "session", "login_url": "http://api.example.com/token", "login": {"a": "b"}}
-    with door() as api, pytest.raises(RequestError, match=r"api\.example\.com/token failed") as caught:
-        api.read(auth, lab("http://api.example.com"))
-    assert "hunter2" not in str(caught.value)
+    with door() as api:
+        monkeypatch.setenv("HTTP_PROXY", f"http://someone:hunter2@{api.url.removeprefix('http://')}")
+        with pytest.raises(RefusedError, match="answered without a token"):
+            api.read(auth, lab("http://api.example.com"))
+        assert api.asked[0].headers["proxy-authorization"].startswith("Basic ")
+        monkeypatch.setenv("HTTP_PROXY", "http://someone:hunter2@127.0.0.1:1")
+        with pytest.raises(RequestError, match=r"api\.example\.com/token failed") as caught:
+            api.read(auth, lab("http://api.example.com"))
+        assert "hunter2" not in str(caught.value)

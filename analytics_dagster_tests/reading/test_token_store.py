@@ -68,6 +68,15 @@ def test_the_newest_token_is_used_by_the_next_run(api: Rotating, tmp_path: Path)
     assert json.loads(file.read_text())["refresh_token"] == "refresh-3"
 
 
+def test_what_comes_and_what_is_kept_is_hidden(api: Rotating) -> None:
+    for number in (1, 2):
+        lab = Lab(api.url)
+        api.read(api.auth(), lab)
+        tokens = [f"{kind}-{before}" for kind in ("refresh", "access") for before in range(1, number + 1)]
+        assert lab.redact(" ".join(tokens)) == " ".join(["***"] * len(tokens))
+        api.good_access = "ended"
+
+
 def test_an_access_token_that_is_still_good_is_shared(api: Rotating) -> None:
     """Each new one would end that of a run that is still going on."""
     for _ in range(3):

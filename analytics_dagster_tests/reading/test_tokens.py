@@ -15,9 +15,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from analytics_dagster.reading.errors import CredentialsError, LoadError, RefusedError
+from analytics_dagster.reading.errors import CredentialsError, ForbiddenOriginError, LoadError, RefusedError
 from analytics_dagster_tests.reading.door import Asked, Door, Reply, door, signer
-from analytics_dagster_tests.reading.helpers import Lab
+from analytics_dagster_tests.reading.helpers import Lab, raw_server
 
 PASSWORD = "pa/ss wörd&more"
 
@@ -116,6 +116,14 @@ def test_a_token_request_is_written_as_the_api_wants_it(api: Door, place: str, w
     assert api.at("/rows")[0].headers["authorization"] == "Bearer deep"
 
 
+def test_a_token_request_that_is_led_elsewhere_sends_nothing_there(api: Door) -> None:
+    led = f"HTTP/1.1 307 Elsewhere\r\nLocation: {api.url}/token\r\nContent-Length: 0\r\n\r\n"
+    with raw_server([led.encode()]) as login:
+        with pytest.raises(ForbiddenOriginError, match="allowed_hosts"):
+            api.read(oauth2(api, access_token_url=f"{login}/token"))
+        assert api.asked == []
+
+
 @pytest.mark.parametrize(
     ("how", "header"),
     [
@@ -138,7 +146,7 @@ def test_a_token_goes_into_the_header_that_the_api_wants(
 def test_a_token_in_the_query_replaces_the_one_of_a_next_link(api: Door) -> None:
     api.grant = lambda _: (200, {"token": "new&1"})
     api.read(session(api, location="query", name="sid"), path="/rows?page=2&sid=old&x=a%20b")
-    assert api.at("/rows")[0].query == {"page": "2", "x": "a b", "sid": "new&1"}
+    assert api.at("/rows")[0].written_query == "page=2&x=a%20b&sid=new%261"
 
 
 # Service accounts.
@@ -215,7 +223,9 @@ def test_googles_key_says_the_rest(api: Door, line_end: str) -> None:
         '{"type": "service_account", "private_key_id": "k9", "client_email": "ga4@x.iam.example.com", '
         f'"private_key": "{pem(RSA).replace(chr(10), line_end)}", "token_uri": "{api.url}/token"}}'
     )
-    api.read({"type": "jwt_bearer", "private_key": key, "scopes": "analytics.readonly"})
+    lab = Lab(api.url)
+    api.read({"type": "jwt_bearer", "private_key": key, "scopes": "analytics.readonly"}, lab)
+    assert not any(line in lab.redact(key + pem(RSA)) for line in pem(RSA).splitlines()[1:-1])
     assertion = api.at("/token")[0].form["assertion"]
     claims = jwt.decode(assertion, RSA.public_key(), ["RS256"], audience=f"{api.url}/token")
     assert (claims["iss"], claims["scope"]) == ("ga4@x.iam.example.com", "analytics.readonly")

@@ -56,6 +56,8 @@ def how_to_fetch(auth: FetchedToken, session_for: Callable[[str], ApiSession], r
         session_for: Gives the session that may send token requests to a URL.
         redact: Is told of each token, so that messages do not show it.
     """
+    if isinstance(auth, JwtBearerAuth):
+        redact.hide("\n".join(auth.private_key.strip().splitlines()[1:-1]))  # between BEGIN and END
     match auth:
         case OAuth2Auth():
             ask = _Asking(auth.access_token_url, session_for, redact)
@@ -64,10 +66,8 @@ def how_to_fetch(auth: FetchedToken, session_for: Callable[[str], ApiSession], r
             ask, store = _Asking(auth.access_token_url, session_for, redact), TokenStore(auth)
             return lambda refused: _refreshed(auth, ask, store, refused)
         case JwtBearerAuth(access_token_url=None):
-            redact.hide(auth.private_key)
             return lambda _: _own_assertion(auth, redact)
         case JwtBearerAuth():
-            redact.hide(auth.private_key)
             ask = _Asking(auth.access_token_url or "", session_for, redact)
             return lambda _: _for_assertion(auth, ask)
         case SessionAuth():
