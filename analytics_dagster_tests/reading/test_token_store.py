@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
+from analytics_dagster.reading.auth import store
 from analytics_dagster.reading.errors import CredentialsError, RefusedError
 from analytics_dagster_tests.reading.door import Asked, Door, Reply, door, signer
 from analytics_dagster_tests.reading.helpers import Lab
@@ -236,6 +238,23 @@ for _ in range(5):
     assert len(api.at("/token")) == 10
     assert api.good_refresh == "refresh-10"
     assert json.loads(kept(tmp_path)[0].read_text())["refresh_token"] == "refresh-10"
+
+
+def test_waiting_for_another_load_is_told(
+    api: Rotating, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_QUIET", 0.05)
+    api.read(api.auth())
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(kept(tmp_path)[0].with_suffix(".lock")):
+            waiting = pool.submit(api.read, api.auth())
+            for _ in range(1000):
+                if caplog.records:
+                    break
+                time.sleep(0.01)
+            assert "Waiting for another load to fetch a token" in caplog.text
+            assert not waiting.done()
+        assert waiting.result() == [{"id": 1}]
 
 
 def test_a_client_without_a_secret_sends_none(api: Rotating) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Generator
@@ -12,10 +13,13 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from analytics_dagster.reading.errors import CredentialsError
 from analytics_dagster.spec import RefreshTokenAuth
+
+_QUIET = 1.0  # seconds of waiting that need no word
+_log = logging.getLogger(__name__)
 
 _KEPT = ("refresh_token", "access_token", "expires", "asked")
 
@@ -43,13 +47,20 @@ class TokenStore:
         lock = FileLock(self.path.with_suffix(".lock"), mode=0o600)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock.acquire()
+            self._take(lock)
         except OSError as error:
             raise self._unusable(error) from None
         try:
             yield self._read()
         finally:
             lock.release()
+
+    def _take(self, lock: FileLock) -> None:
+        try:
+            lock.acquire(timeout=_QUIET)
+        except Timeout:
+            _log.warning("Waiting for another load to fetch a token with %s…", self.path)
+            lock.acquire()
 
     def keep(self, tokens: dict[str, Any]) -> None:
         """Put tokens in the place of the old ones, as a whole or not at all.
