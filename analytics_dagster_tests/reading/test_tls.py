@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -142,6 +143,13 @@ def test_a_file_that_is_not_there_is_named_at_once(
         pytest.raises(RefusedError, match=rf"/nowhere\.pem.*{missing}"),
     ):
         lab(api.url, cert="/nowhere.pem").session.get(f"{api.url}/rows")
+
+
+def test_requests_raises_a_missing_file_as_an_error_of_no_kind(papers: Papers) -> None:
+    """psf/requests#7564: when this fails, `except OSError` in the session has nothing to catch any more."""
+    with door(tls=papers.context()) as api, pytest.raises(OSError, match="nowhere") as caught:
+        requests.get(api.url, cert="/nowhere.pem", verify=str(papers.ca), timeout=10)
+    assert not isinstance(caught.value, requests.RequestException)
 
 
 def _pour(source: socket.socket, target: socket.socket) -> None:
