@@ -123,8 +123,8 @@ class _OnePage(BasePaginator):
 
     def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
         self._page.answers.append(response)
-        self._page.rows += [dict(cast("Any", row)) if isinstance(row, dict) else row for row in data or ()]
         self._pages.update_state(response, data)
+        self._page.rows += [dict(cast("Any", row)) if isinstance(row, dict) else row for row in data or ()]
         self._page.is_last = not self._pages.has_next_page
         self._has_next_page = False
 

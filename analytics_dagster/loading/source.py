@@ -22,6 +22,7 @@ from analytics_dagster.reading.auth import build_auth
 from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.paginators import build_paginator
+from analytics_dagster.reading.records import MakeRows
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.side_by_side import side_by_side
 from analytics_dagster.spec import Api, Auth, Incremental, Resource, SimplePaginator, Window
@@ -77,6 +78,9 @@ def rest_api_config(
         window: What to read; None for everything, or what is new since the stored cursor.
     """
     api = resolved.api
+    parents = _parents(api, resource)
+    if any(one.records and one.records.hides for one in (*parents, resource)):
+        resolved.redact.hides_bodies = True
 
     def token_session(url: str) -> ApiSession:
         token_client = api.client.model_copy(update={"base_url": url})
@@ -95,10 +99,7 @@ def rest_api_config(
                 session=session,
             ),
             "resources": [
-                *(
-                    _resource(api, one, None, session, auth, selected=False)
-                    for one in _parents(api, resource)
-                ),
+                *(_resource(api, one, None, session, auth, selected=False) for one in parents),
                 _resource(api, resource, window, session, auth, selected=True),
             ],
         },
@@ -171,6 +172,8 @@ def _resource(
     selected: bool,
 ) -> dict[str, Any]:
     hints = {key: getattr(resource, key) for key in _HINTS if getattr(resource, key) is not None}
+    if given := _from_parent(resource):
+        hints |= given
     columns = {name: {**hint, DECLARED: "data_type" in hint} for name, hint in resource.columns.items()}
     incremental = resource.endpoint.incremental
     if incremental and (cursor := cursor_column(resource)):
@@ -186,6 +189,23 @@ def _resource(
         "columns": columns,
         "selected": selected,
         "endpoint": _endpoint(api, resource, window, session, auth, filtered=selected),
+    }
+
+
+def _from_parent(resource: Resource) -> dict[str, Any]:
+    """What gives rows the fields of their parent that `records` names: dlt knows which row that is."""
+    records, parent = resource.records, resource.parent
+    if not (records and parent and records.from_parent):
+        return {}
+    make = MakeRows(records)
+    kept = resource.include_from_parent
+
+    def with_parent(row: Any) -> Any:
+        return make.with_parent(row, kept, f"_{parent}_")
+
+    return {
+        "include_from_parent": list(dict.fromkeys([*kept, *records.from_parent.values()])),
+        "processing_steps": [{"map": with_parent}],
     }
 
 
@@ -222,6 +242,7 @@ def _endpoint(
             session,
             required=endpoint.data_selector_required,
             key=[key] if isinstance(key, str) else key,
+            records=resource.records,
         ),
         response_actions=[action.model_dump(exclude_none=True) for action in endpoint.response_actions]
         or None,

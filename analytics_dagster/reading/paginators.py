@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -17,11 +18,12 @@ from analytics_dagster.reading.ahead import ReadAhead, fingerprint
 from analytics_dagster.reading.counting import CountedOffset, CountedPageNumber
 from analytics_dagster.reading.errors import PageError
 from analytics_dagster.reading.origins import without_query
+from analytics_dagster.reading.records import MakeRows
 from analytics_dagster.reading.selection import Page, RowSelection
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.totals import StatedTotal, Tally
 from analytics_dagster.reading.wire import Answer
-from analytics_dagster.spec import OffsetPaginator, PageNumberPaginator, Paginator
+from analytics_dagster.spec import OffsetPaginator, PageNumberPaginator, Paginator, Records
 
 _MESSAGE = 500  # characters that are shown of what dlt says; it quotes whole answers
 _EMPTY_PAGES = 1_000  # in a row, after which nothing is expected any more
@@ -36,6 +38,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         selection: Where an answer holds its rows.
         tally: Holds what came against what the API states.
         session: Sends requests ahead of their turn, and counts pages.
+        make_rows: Makes the rows of a page; None where they stay as they came.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         selection: RowSelection,
         tally: Tally,
         session: ApiSession,
+        make_rows: MakeRows | None = None,
     ) -> None:
         super().__init__()
         self._pages = pages
@@ -51,6 +55,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         self._tally = tally
         self._session = session
         self._ahead = ReadAhead(session)
+        self._make_rows = make_rows
         self._asked: set[int] = set()
 
     @property
@@ -81,21 +86,29 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             PageError: If the page came before, does not say what comes next, or does not add up with what
                 the API states.
             UnstableError: If rows came or went since the page before.
+            ContractError: If a row is not what the file's `records` says.
         """
         assert isinstance(response, Answer)
         self._session.meter.add(pages=1)
         page = self._selection.page(response, data)
         self._refuse_repeated(page)
+        if self._make_rows:
+            where = f"page {self._tally.pages + 1} of {without_query(response.url)}"
+            page = replace(page, made=self._make_rows.rows(data or [], response.json(), where))
         if self._pages is None:
             self._pages, _ = PaginatorFactory().create_paginator(response)
         self._tally.add(page, self._pages)
         try:
             self._pages.update_state(response, page.rows)
         except ValueError as error:
-            problem = PageError(f"{without_query(response.url)}: {error!s:.{_MESSAGE}}")
+            hides = response.redact.hides_bodies
+            said = "the paginator does not find its values here" if hides else f"{error!s:.{_MESSAGE}}"
+            problem = PageError(f"{without_query(response.url)}: {said}")
         else:
             _end_at_empty_reference(self._pages)
             self._tally.check(page, self._pages)
+            if self._make_rows and data is not None:
+                data[:] = page.made  # which are what dlt passes on
             self._session.meter.stated = self._tally.expected
             self._size = len(response.content)
             if not self._pages.has_next_page:
@@ -177,6 +190,7 @@ def build_paginator(
     *,
     required: bool = True,
     key: Sequence[str] = (),
+    records: Records | None = None,
 ) -> WatchedPaginator:
     """The paginator that an API file describes, for `rest_api_source`.
 
@@ -186,11 +200,14 @@ def build_paginator(
         session: Sends the requests of these pages.
         required: Whether an answer without anything at the selector is an error.
         key: The fields that tell rows apart.
+        records: What a row is; None for what the selector picks.
     """
-    selection = RowSelection(data_selector, required=required)
+    make_rows = MakeRows(records) if records else None
+    entries = bool(records and records.rows and records.rows.entries)
+    selection = RowSelection(data_selector, required=required, entries=entries)
     tally = _tally(paginator, selection, key)
     if paginator is None or paginator.type == "auto":
-        return WatchedPaginator(None, selection, tally, session)
+        return WatchedPaginator(None, selection, tally, session, make_rows)
     options = paginator.model_dump(exclude={"type"})
     pages: dlt_paginators.BasePaginator
     # Without one list, the length of a page is not known, and dlt's own paginators have to do.
@@ -204,7 +221,7 @@ def build_paginator(
         if not isinstance(paginator, OffsetPaginator | PageNumberPaginator):
             del options["total_path"]
         pages = cast("dlt_paginators.BasePaginator", create_paginator(cast("Any", {"type": kind, **options})))
-    return WatchedPaginator(pages, selection, tally, session)
+    return WatchedPaginator(pages, selection, tally, session, make_rows)
 
 
 def _tally(paginator: Paginator | None, selection: RowSelection, key: Sequence[str]) -> Tally:

@@ -17,9 +17,13 @@ class Redactor:
 
     Args:
         secrets: The values to hide; also hidden are their URL-encoded, base64, JSON and HTML forms.
+
+    Attributes:
+        hides_bodies: Whether nothing of an answer's body may be shown, since its rows hold what must not be.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self.hides_bodies = False
         self._patterns: set[str] = set()
         self._found: re.Pattern[str] | None = None
         self._changing = threading.Lock()

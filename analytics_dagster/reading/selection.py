@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,12 +25,13 @@ class Page:
 
     `rows` is the list at the selector, before a filter or a further `[*]` picks from it; `around` are the
     objects that the list is in, by their paths (`""` for the outermost); None where the rows do not come
-    out of one list.
+    out of one list. `made` are the rows as the file's `records` makes them.
     """
 
     answer: Answer
     rows: list[Any]
     around: Mapping[str, dict[str, Any]] | None
+    made: Sequence[Any] = ()
 
 
 class RowSelection:
@@ -39,10 +40,12 @@ class RowSelection:
     Args:
         data_selector: The file's; None to look for them in the first answer, as dlt does.
         required: Whether an answer without anything at the selector is an error.
+        entries: Whether rows may be the entries of an object.
     """
 
-    def __init__(self, data_selector: str | None, *, required: bool = True) -> None:
+    def __init__(self, data_selector: str | None, *, required: bool = True, entries: bool = False) -> None:
         self._required = required
+        self._entries = entries
         self._set(data_selector)
 
     @property
@@ -69,6 +72,9 @@ class RowSelection:
             return Page(answer, [], {})
         matches = self._list.find(document)
         value: Any = matches[0].value if matches else None
+        if self._entries and isinstance(value, dict):
+            value = list(cast("dict[str, Any]", value).items())
+            selected = selected if value else []
         is_empty = not selected and value in (None, [])
         self._check(answer, document, is_there=bool(matches), is_empty=is_empty, selected=selected)
         if not self._has_list or not (isinstance(value, list) or is_empty):

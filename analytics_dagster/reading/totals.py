@@ -223,7 +223,7 @@ class Tally:
         keys: set[Any] = set()
         if self._key and isinstance(pages, dlt_paginators.RangePaginator):
             with suppress(KeyError, TypeError, IndexError):  # rows without these fields, or objects in them
-                keys = set(map(self._key, page.rows))
+                keys = set(map(self._key, page.made or page.rows))
         if has_changed or not keys.isdisjoint(self._keys):
             twice = {*map(repr, self._selection.rows_again(*self._body))} & {*map(repr, page.rows)}
             if twice:

@@ -80,6 +80,8 @@ class Answer(requests.Response):
         asked = (self.history or [self])[0].request
         if self.ok and vars(asked).get("answer_is_secret"):
             return "The body is not shown: it may hold a token that nobody knows yet."
+        if self.redact.hides_bodies:
+            return "The body is not shown, as `records` hides some of it."
         text = self.redact(self.content[:_SEARCHED].decode(self.charset, "replace"))
         text = _TOKEN.sub(r"\1***", text)  # nobody knows a token yet that stands in a damaged answer
         text = re.sub(r"\s+", " ", text).strip()

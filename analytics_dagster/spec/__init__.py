@@ -26,6 +26,7 @@ from analytics_dagster.spec.paginators import (
     SimplePaginator,
 )
 from analytics_dagster.spec.problems import ApiFileError, Problem
+from analytics_dagster.spec.records import Records
 from analytics_dagster.spec.tokens import (
     FetchedToken,
     GrantedToken,
@@ -63,6 +64,7 @@ __all__ = [
     "Paginator",
     "Partitions",
     "Problem",
+    "Records",
     "RefreshTokenAuth",
     "Rerun",
     "Resource",

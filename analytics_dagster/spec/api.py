@@ -13,6 +13,7 @@ from analytics_dagster.spec.endpoint import Endpoint, EndpointDefaults
 from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.paginators import Paginator
 from analytics_dagster.spec.placeholders import parents
+from analytics_dagster.spec.records import Records
 from analytics_dagster.spec.texts import (
     Certificate,
     Cron,
@@ -116,6 +117,11 @@ class ResourceOptions(Model):
     write_disposition: WriteDisposition = "append"
     columns: Columns = Field(default={})
     schema_contract: SchemaContract | None = None
+    records: Records | None = Field(
+        default=None,
+        description="What a row is, after data_selector has picked the list. A resource's own replaces that"
+        " of resource_defaults as a whole.",
+    )
     max_table_nesting: int | None = Field(default=None, ge=0)
     table_name: Name | None = None
     parallelized: bool | None = None

@@ -102,6 +102,7 @@ def _check_api(root: Node, file: str) -> tuple[Api | None, list[Problem]]:
 
 def _check_resource(resource: Resource, node: Node, names: list[str], file: str) -> Iterator[Problem]:
     yield from _at(node, file, combinations.windows(resource))
+    yield from _at(node, file, combinations.hiding(resource))
     yield from _at(
         node,
         file,

@@ -127,6 +127,49 @@ def windows(resource: Resource) -> Iterator[Mistake]:
         )
 
 
+def hiding(resource: Resource) -> Iterator[Mistake]:
+    """What `records` drops or hashes, and needs or shows elsewhere."""
+    records, cursor = resource.records, resource.endpoint.incremental
+    if records is None:
+        return
+    hashed = records.hash.fields if records.hash else []
+    hidden = {*records.drop, *hashed}
+    for index, path in enumerate(records.drop):
+        if path in records.fields:
+            yield Mistake(
+                ("records", "drop", index), f"fields makes `{path}`, which is dropped then; keep one of both"
+            )
+        if path in hashed:
+            yield Mistake(("records", "drop", index), f"`{path}` is hashed too; keep it in one of both")
+        if path in _listed(resource.primary_key):
+            yield Mistake(
+                ("records", "drop", index), f"`{path}` is of the primary_key; write it in hash instead"
+            )
+    for path in hashed:
+        for name in records.copies_of(path):
+            if name not in hidden and name != path:
+                yield Mistake(
+                    ("records", "fields", name),
+                    f"`{name}` would show what hash hides at `{path}`; hash `{name}` and drop `{path}`",
+                )
+    if cursor and cursor.cursor_path in hidden:
+        yield Mistake(
+            ("records", "drop" if cursor.cursor_path in records.drop else "hash"),
+            f"`{cursor.cursor_path}` is the cursor, which tells what to load next; leave it as it is",
+        )
+    if resource.parent is None:
+        for name in records.from_parent:
+            yield Mistake(
+                ("records", "fields", name),
+                "this resource has no parent; it gets one by {resources.PARENT.FIELD} in its path, "
+                "params, json, data or headers",
+            )
+
+
+def _listed(names: str | list[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else names or []
+
+
 def _writes_bounds_alike(time_format: str | None, partitions: Partitions) -> bool:
     pattern = "%Y-%m-%d" if time_format == "date" else time_format or "iso"
     after = {

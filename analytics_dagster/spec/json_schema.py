@@ -37,6 +37,12 @@ def json_schema() -> dict[str, Any]:
     for part in (resource, parts["ResourceDefaults"]):
         _write_out_hints(part["properties"])
 
+    expression = parts["FieldSource"]["properties"]["from"]["anyOf"][0]
+    parts["Records"]["properties"]["fields"]["additionalProperties"] = {
+        "anyOf": [{"$ref": "#/$defs/FieldSource"}, expression]
+    }
+    hashed = parts["Hash"]["properties"]["fields"]
+    parts["Records"]["properties"]["hash"]["anyOf"].append(hashed)
     parts["BearerAuth"]["properties"]["type"] = {"const": "bearer", "default": "bearer"}
     parts["OAuth2Auth"]["properties"]["type"] = {"enum": ["oauth2_client_credentials", "oauth2"]}
     parts["SeveralAuth"]["properties"]["all"]["items"].pop("discriminator")

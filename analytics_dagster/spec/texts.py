@@ -113,6 +113,15 @@ def _time_format(value: str) -> str:
             f"expected iso, date, epoch, epoch_ms or a strftime pattern such as %Y-%m-%d, not {shown(value)}"
             + nearest(value, TIME_FORMATS)
         )
+    return strftime_pattern(value)
+
+
+def strftime_pattern(value: str) -> str:
+    """The pattern itself.
+
+    Raises:
+        ValueError: If it has a code that Python does not know on every system.
+    """
     if "%" in _DIRECTIVE.sub("", value):
         hint = "; for seconds since 1970 write epoch" if "%s" in value else ""
         raise ValueError(f"{shown(value)} has a % code that Python's strftime does not document{hint}")

@@ -58,7 +58,7 @@ _SHOWN_IN_AUTH = {
     "login_format",
     "lifetime",
 }
-_SECRET = re.compile(r"key|token|secret|passw|credential|auth|header|username|client_id", re.IGNORECASE)
+_SECRET = re.compile(r"key|token|secret|salt|passw|credential|auth|header|username|client_id", re.IGNORECASE)
 
 
 def validate(model: type[M], node: Node, file: str, data: Any = None) -> tuple[M | None, list[Problem]]:
