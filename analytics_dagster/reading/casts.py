@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?", re.ASCII)
 _FINER = re.compile(r"[.,]\d{6}\d*[1-9]")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_TOO_FAR = "beyond the years 1 to 9999"
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 Cast = Callable[[Any], Any]
@@ -125,15 +127,16 @@ def _date(value: Any) -> date:
 
 
 def _since_1970(microseconds: int, value: Any) -> datetime:
+    number = _number(value)
+    if number.adjusted() > 20:
+        raise CastError(_TOO_FAR)
+    moments = Fraction(number if number.adjusted() > -20 else Decimal(0)) * microseconds
+    if moments.denominator > 1 or (number and not moments):
+        raise CastError("finer than a microsecond; cast to decimal")
     try:
-        moments = _number(value) * microseconds
-        if moments.adjusted() > 20:
-            raise OverflowError
-        if moments != int(moments):
-            raise CastError("finer than a microsecond; cast to decimal")
-        return _EPOCH + timedelta(microseconds=int(moments))
-    except (OverflowError, InvalidOperation):
-        raise CastError("beyond the years 1 to 9999") from None
+        return _EPOCH + timedelta(microseconds=moments.numerator)
+    except OverflowError:
+        raise CastError(_TOO_FAR) from None
 
 
 def _by_pattern(pattern: str, value: Any, *, is_date: bool) -> date:

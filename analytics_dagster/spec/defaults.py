@@ -1,4 +1,4 @@
-"""dlt's short forms written out and `resource_defaults` merged into each resource, the way dlt does both."""
+"""Short forms written out and `resource_defaults` merged into each resource, the way dlt does both."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ def effective(root: Node) -> Node:
         defaults = dict(items["resource_defaults"].items)
         if "columns" in defaults:
             defaults["columns"] = _by_name(defaults["columns"])
+        if "records" in defaults:
+            defaults["records"] = _records_in_full(defaults["records"])
         if defaults:
             items["resource_defaults"] = replace(items["resource_defaults"], value=defaults)
     if "resources" in items and isinstance(items["resources"].value, list):
@@ -31,6 +33,8 @@ def _effective(resource: Node, defaults: dict[str, Node]) -> Node:
     merged["endpoint"] = _lift_incremental(_merge_endpoints(defaults.get("endpoint"), own.items["endpoint"]))
     if "columns" in own.items:
         merged["columns"] = _merge_columns(defaults.get("columns"), _by_name(own.items["columns"]))
+    if "records" in own.items:
+        merged["records"] = _records_in_full(own.items["records"])
     return replace(resource, value=merged)
 
 
@@ -74,6 +78,21 @@ def _by_name(columns: Node) -> Node:
         return columns
     named = zip(names, columns.entries, strict=True)
     return replace(columns, value={name.value: column for name, column in named if name})
+
+
+def _records_in_full(records: Node) -> Node:
+    """A field `a: b` is `a: {from: b}`, and `hash: [a]` is `hash: {fields: [a]}`."""
+    items = dict(records.items)
+    fields, hashed = items.get("fields"), items.get("hash")
+    if fields and isinstance(fields.value, dict):
+        full = {
+            name: replace(field, value={"from": field}) if isinstance(field.value, str) else field
+            for name, field in fields.items.items()
+        }
+        items["fields"] = replace(fields, value=full)
+    if hashed and isinstance(hashed.value, list):
+        items["hash"] = replace(hashed, value={"fields": hashed})
+    return replace(records, value=items) if isinstance(records.value, dict) else records
 
 
 def _merge_columns(defaults: Node | None, own: Node) -> Node:

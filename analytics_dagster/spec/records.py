@@ -147,11 +147,6 @@ class FieldSource(Model):
         description="A field of the parent's row that this one was asked for with.",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _long_form(cls, value: Any) -> Any:
-        return {"from": value} if isinstance(value, str) else value
-
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
         given = [name for name in _SOURCES if name.replace("from", "from_row") in self.model_fields_set]
@@ -173,11 +168,6 @@ class Hash(Model):
         " by trying. With another one, equal values have other hashes than before.",
         examples=["${SALT}"],
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _long_form(cls, value: Any) -> Any:
-        return cast("Any", {"fields": value} if isinstance(value, list) else value)
 
 
 class Records(Model):
