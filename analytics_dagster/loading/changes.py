@@ -15,6 +15,7 @@ from analytics_dagster.loading.cursor import PageStep, cursor_column, is_number_
 from analytics_dagster.reading.errors import ChangedError
 from analytics_dagster.spec import ApiFile, Incremental, Resource
 from analytics_dagster.spec.combinations import table_key
+from analytics_dagster.spec.records import FieldSource, Rows
 
 DEFINITION = "definition"
 """The key in dlt's state of a resource, which dlt commits with the rows."""
@@ -32,6 +33,8 @@ _READ_BY = (
     "endpoint.incremental.timezone",
     "endpoint.incremental.last_value_func",
 )
+_ROWS = "records.rows"
+_MADE = "records"
 _COLUMN = "the cursor's column"
 _EVERY = "partitions.every"
 _ZONE = "partitions.timezone"
@@ -44,6 +47,8 @@ _HARM = {
     _KEY: "rows that are there would not be found by the new key, and would be there twice",
     _WAY: "the table may hold several versions of a row, and a merge would leave them there",
     _SELECTOR: "rows that are there may be others than those that would come now, and would stay",
+    _ROWS: "rows that are there may be others than those that would come now, and would stay",
+    _MADE: "rows that are there have other keys or cursors than those that would come now",
     _CURSOR: _OTHER_CURSOR,
     **dict.fromkeys(_READ_BY, _OTHER_CURSOR),
     _COLUMN: "rows that are there have none in the new column, and would be missed or be there twice",
@@ -61,12 +66,14 @@ def definition(resource: Resource) -> Definition:
         resource: As it is in the file, its templates not filled in: this is stored.
     """
     cursor, partitions = resource.endpoint.incremental, resource.partitions
-    keys = resource.primary_key
+    keys, records = resource.primary_key, resource.records
     return {
         _TABLE: table_key(resource.table_name or resource.name),
         _KEY: sorted([keys] if isinstance(keys, str) else keys) if keys else None,
         _WAY: resource.write_disposition,
         _SELECTOR: _plain_selector(resource.endpoint.data_selector),
+        _ROWS: _written(records.rows) if records and records.rows else None,
+        _MADE: _made(resource),
         _CURSOR: cursor and _plain_selector(cursor.cursor_path),
         _FIRST: cursor and cursor.initial_value,
         **dict(zip(_READ_BY, _reading(cursor) if cursor else (None,) * len(_READ_BY), strict=True)),
@@ -82,6 +89,22 @@ def _reading(cursor: Incremental) -> tuple[str, str | None, str]:
     written = "number" if is_number_cursor(cursor) else cursor.format or "iso"
     zone = None if written in ("number", "epoch", "epoch_ms") else cursor.timezone
     return written, zone, cursor.last_value_func
+
+
+def _made(resource: Resource) -> str | None:
+    """How `records` makes the fields of primary key and cursor, without a salt."""
+    if (records := resource.records) is None:
+        return None
+    keys, cursor = resource.primary_key or [], resource.endpoint.incremental
+    names = [*([keys] if isinstance(keys, str) else keys), *([cursor.cursor_path] if cursor else [])]
+    made = {name: _written(records.fields[name]) for name in names if name in records.fields}
+    hashed = [name for name in names if records.hash and name in records.hash.fields]
+    texts = [*(f"{name}: {text}" for name, text in made.items()), *(f"{name} hashed" for name in hashed)]
+    return ", ".join(dict.fromkeys(texts)) or None
+
+
+def _written(part: Rows | FieldSource) -> str:
+    return part.model_dump_json(by_alias=True, exclude_defaults=True)
 
 
 def _plain_selector(path: str | None) -> str | None:
@@ -120,6 +143,8 @@ def harmful_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Chan
         _KEY: not refreshed,  # else no row was ever looked for by its key
         _WAY: added_up and new[_WAY] == "merge",
         _SELECTOR: True,
+        _ROWS: True,
+        _MADE: not refreshed,
         # Where rows find their old versions, a first cursor only reads all of them once more.
         _CURSOR: cursors or (new[_CURSOR] is not None and not finds_rows),
         **{key: cursors and None not in (old.get(key), new[key]) for key in _READ_BY},

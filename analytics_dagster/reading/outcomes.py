@@ -62,8 +62,8 @@ class Outcomes:
     def without_certificates(self, request: requests.PreparedRequest, error: OSError) -> RefusedError:
         """A file of certificates cannot be read."""
         return RefusedError(
-            f"{self.describe(request)} cannot be sent: {self._redact(str(error))}. Check client.cert in the API"
-            " file, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE."
+            f"{self.describe(request)} cannot be sent: {self._redact(str(error))}. Check client.cert in the"
+            " API file, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE."
         )
 
     def untrusted(

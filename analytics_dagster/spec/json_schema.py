@@ -6,6 +6,7 @@ from typing import Any
 
 from analytics_dagster.spec.api import Api, Resource
 from analytics_dagster.spec.columns import COLUMN_HINTS, DATA_TYPES
+from analytics_dagster.spec.records import CASTS
 from analytics_dagster.spec.texts import CONTRACT_ENTITIES, CONTRACT_MODES
 
 
@@ -37,6 +38,9 @@ def json_schema() -> dict[str, Any]:
     for part in (resource, parts["ResourceDefaults"]):
         _write_out_hints(part["properties"])
 
+    parts["FieldSource"]["properties"]["cast"]["anyOf"][0] = {
+        "anyOf": [{"enum": list(CASTS)}, {"type": "string", "pattern": "^(date|timestamp):.*%"}]
+    }
     expression = parts["FieldSource"]["properties"]["from"]["anyOf"][0]
     parts["Records"]["properties"]["fields"]["additionalProperties"] = {
         "anyOf": [{"$ref": "#/$defs/FieldSource"}, expression]

@@ -145,6 +145,7 @@ class FieldSource(Model):
         default=None,
         min_length=1,
         description="A field of the parent's row that this one was asked for with.",
+        examples=["id"],
     )
 
     @model_validator(mode="after")

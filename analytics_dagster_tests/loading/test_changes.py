@@ -79,6 +79,14 @@ BERLIN = {"timezone": "Europe/Berlin"}
         (appended(), upserted(primary_key="id"), ["primary_key", "write_disposition"]),
         (resource(write_disposition="replace"), appended(), ["endpoint.incremental.cursor_path"]),
         (upserted(None), appended(primary_key="id"), ["endpoint.incremental.cursor_path"]),
+        (upserted(), upserted(records={"rows": {"entries": "id"}}), ["records.rows"]),
+        (upserted(), upserted(records={"fields": {"id": {"from": "uid"}}}), ["records"]),
+        (
+            upserted(),
+            upserted(records={"fields": {"created_at": {"from": "t", "cast": "epoch"}}}),
+            ["records"],
+        ),
+        (upserted(), upserted(records={"hash": {"fields": ["id"]}}), ["records"]),
     ],
 )
 def test_what_would_damage_rows_is_found(old: Resource, new: Resource, keys: list[str]) -> None:
@@ -101,6 +109,10 @@ def test_what_would_damage_rows_is_found(old: Resource, new: Resource, keys: lis
         (upserted(), daily(primary_key="id", write_disposition="merge")),  # windows of its own, from now on
         (daily(primary_key="id", write_disposition="merge"), upserted()),
         (upserted(None), upserted()),
+        (
+            upserted(),
+            upserted(records={"fields": {"x": {"from": "y"}}, "drop": ["z"], "hash": {"fields": ["w"]}}),
+        ),
         (upserted(), upserted(None)),
         (resource(write_disposition="replace"), upserted(None)),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from requests import Request
 
-from analytics_dagster.reading.auth import ClientCredentials
+from analytics_dagster.reading.auth import build_auth
 from analytics_dagster.reading.errors import PageError, RefusedError, TooLargeError, UnstableError
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.side_by_side import side_by_side
@@ -62,7 +62,8 @@ class Api:
 def read(api: Callable[[dict[str, str]], Answer], **lab: Any) -> Generator[Lab]:
     """A lab at a served API, closed in the end."""
     with served(api) as url, no_reader_left():
-        opened = Lab(url, **{"limits": {"concurrency": 4}, **lab})
+        options: dict[str, Any] = {"limits": {"concurrency": 4}, **lab}
+        opened = Lab(url, **options)
         with opened.session:
             yield opened
 
@@ -140,7 +141,7 @@ def test_a_token_is_renewed_once_for_all_that_are_under_way(sandbox: RunningSand
     )
     with Lab(sandbox.url).session as tokens:
         lab = Lab(sandbox.url)
-        signed = ClientCredentials(auth, tokens, lab.redact)
+        signed = build_auth(auth, lambda _: tokens, lab.redact)
         with lab.session:
             pages = lab.paging("/oauth/v1/events", OFFSET, key=["id"], auth=signed)
             rows = next(pages)

@@ -28,7 +28,22 @@ GOOD = [
         "resources: [{name: a, write_disposition: replace, endpoint: {paginator: null, json: {a: 1}}}]"
     ),
 ]
+A = HEAD + "resources: [{name: a, write_disposition: replace, records: "
+GOOD += [
+    A + "{rows: {zip: [{values: 'd[*].v', names: '$.h[*].n'}, {values: m, names: [n]}]}}}]",
+    A + "{rows: {columns: c, entries: [e, d], without: [x], scalar: s}, drop: [a], hash: [b]}}]",
+    A + "{fields: {a: b, c: {const: null}, d: {envelope: e}, f: {from: g, cast: 'date:%Y'}}}}]",
+    A + "{hash: {fields: [a], salt: s}}}]",
+]
 BAD = [
+    A + "{row: {}}}]",
+    A + "{rows: {zip: []}}}]",
+    A + "{rows: {zip: [{values: v}]}}}]",
+    A + "{fields: {a: 5}}}]",
+    A + "{fields: {a: {from: b, cast: int}}}}]",
+    A + "{drop: a}}]",
+    A + "{hash: {salt: s}}}]",
+    A + "{hash: []}}]",
     HEAD,
     "resources: [a]",
     HEAD + "resources: []",
@@ -87,6 +102,12 @@ def test_every_kind_of_authentication_has_an_example_that_is_good() -> None:
             }
             assert fits(file), example
             parse_text(json.dumps(file), "x.yaml")
+
+
+def test_every_key_of_records_is_explained_with_an_example() -> None:
+    parts = [SCHEMA["$defs"][name] for name in ("Positions", "Rows", "FieldSource", "Hash", "Records")]
+    keys = [key for part in parts for name, key in part["properties"].items() if name != "rows"]
+    assert all(key["description"] and key["examples"] for key in keys)
 
 
 def test_the_schema_is_json_and_its_defaults_are_what_a_file_may_say() -> None:
