@@ -203,3 +203,16 @@ def test_preview_without_a_window_looks_for_one_with_rows(cli: Cli, sandbox: Run
     done = cli("preview", "acme", "things")
     assert done.code == 1
     assert "`things` has no rows in its last and first windows; name others with --from and --to" in done.err
+
+
+def test_check_and_preview_see_rows_as_records_makes_them(cli: Cli, sandbox: RunningSandbox) -> None:
+    records = "{fields: {uid: id, made: created_at}, drop: [id, created_at], hash: [uid]}"
+    write_things(sandbox, primary_key=f"uid\n    records: {records}", cursor="made")
+    checked = cli("check", "acme")
+    assert (checked.code, checked.err) == (0, "")
+    assert "✓ primary key `uid` is in every row" in checked.out
+    assert "✓ cursor `made` can be read" in checked.out
+    shown = cli("preview", "acme", "things")
+    assert shown.code == 0
+    assert "made" in shown.out
+    assert "created_at" not in shown.out
