@@ -14,6 +14,7 @@ from analytics_dagster_tests.spec.helpers import EXAMPLE
 
 SCHEMA = json_schema()
 HEAD = "name: x\nclient: {base_url: 'https://x.y'}\n"
+A = HEAD + "resources: [{name: a, write_disposition: replace, records: "
 GOOD = [
     EXAMPLE,
     HEAD + "resource_defaults: {write_disposition: replace}\nresources: [u, {name: a, endpoint: v1/a}]",
@@ -27,9 +28,6 @@ GOOD = [
         " client_id: a, client_secret: b}}\nretry: {max_wait: 30}\n"
         "resources: [{name: a, write_disposition: replace, endpoint: {paginator: null, json: {a: 1}}}]"
     ),
-]
-A = HEAD + "resources: [{name: a, write_disposition: replace, records: "
-GOOD += [
     A + "{rows: {zip: [{values: 'd[*].v', names: '$.h[*].n'}, {values: m, names: [n]}]}}}]",
     A + "{rows: {columns: c, entries: [e, d], without: [x], scalar: s}, drop: [a], hash: [b]}}]",
     A + "{fields: {a: b, c: {const: null}, d: {envelope: e}, f: {from: g, cast: 'date:%Y'}}}}]",
