@@ -93,6 +93,9 @@ class ArrowTables:
         columns = {**schema.get_table_columns(self._name), **new.get("columns", {})}
         if len(columns) > MOST_COLUMNS:
             raise UnfitError
+        known = _columns(schema, self._name)
+        if any(not is_nullable_column(known[name]) for name in known.keys() - columns.keys()):
+            raise UnfitError
         arrays: dict[str, Any] = {
             load_id: pa.repeat(self._load_id, len(rows)),
             row_id: random_ids(len(rows)),

@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.compute as compute_functions  # pyright: ignore[reportMissingTypeStubs]
-from dlt.common.json import json
 from dlt.common.schema.typing import TColumnSchema
 
 pa, pc = cast("Any", pyarrow), cast("Any", compute_functions)
@@ -109,8 +108,7 @@ def arrow_column(values: Values, column: TColumnSchema) -> Any:
         for times in (_cast(texts, _WITH_OFFSET, _INSTANT), _cast(texts, _WITHOUT_OFFSET, _LOCAL)):
             if times is not None:
                 return times.cast(pa.int64()).cast(_INSTANT)  # dlt takes those without an offset to be in UTC
-    if data_type == "json" and types <= {dict, list}:
-        return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
+    # dlt would make a text column of JSON in an Arrow table, or warn on each of them where a hint forbids it.
     raise UnfitError
 
 

@@ -179,7 +179,7 @@ class DataItemNormalizer(RelationalNormalizer):
             value = row[name]
             if type(value) is str:
                 row[name] = kept_text(value, fits=name not in columns.textless)
-        for name, kind in columns.keys.items():
+        for name, kind in columns.keys.items() if row else ():  # dlt has a row of nothing for an empty table
             if row.get(name) is None:
                 raise ContractError(_without_key(table, name, row))
             self._check_key(table, name, kind, custom_pua_decode(row[name]))

@@ -19,6 +19,8 @@ from analytics_dagster.spec import Resource
 _MARKERS = tuple(chr(PUA_START + number) for number in range(PUA_CHARACTER_MAX + 1))
 _MARKED = b'"' + PUA_START_UTF8_MAGIC
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_LONG = b"0" * 19  # digits of the first integer that 64 bits with a sign do not hold
+_TOGETHER = 500  # rows
 _DEEPEST = 250  # what dlt's encoder takes is 254 levels, of which a page and a row are the first
 
 
@@ -70,15 +72,26 @@ class KeepValues(PageStep):
         return self
 
     def _rows(self, page: list[Any]) -> list[Any]:
-        if not _is_plain(page):
-            for number, row in enumerate(page):
-                try:
-                    page[number] = self._kept(row, [])
-                except _UnfitError as unfit:
-                    name = named_row(row, self._keys, f"row {self._read + number + 1}")
-                    raise ContractError(f"{name}: {unfit}") from None
-        self._read += len(page)
+        if self._keys and {} in page:
+            number = self._read + page.index({}) + 1
+            raise ContractError(
+                f"row {number} is {{}}, without the primary key. Correct `data_selector` if it is no row."
+            )
+        for start in range(0, len(page), _TOGETHER):
+            rows = page[start : start + _TOGETHER]
+            if not _is_plain(rows):
+                page[start : start + _TOGETHER] = self._looked_at(rows)
+            self._read += len(rows)
         return page
+
+    def _looked_at(self, rows: list[Any]) -> list[Any]:
+        for number, row in enumerate(rows):
+            try:
+                rows[number] = self._kept(row, [])
+            except _UnfitError as unfit:
+                name = named_row(row, self._keys, f"row {self._read + number + 1}")
+                raise ContractError(f"{name}: {unfit}") from None
+        return rows
 
     def _kept(self, value: Any, path: list[str]) -> Any:
         if isinstance(value, str):
@@ -129,7 +142,10 @@ def _is_plain(page: list[Any]) -> bool:
         text = orjson.dumps(page)
     except TypeError:  # numbers beyond 64 bits, decimals, lone surrogates, too many levels
         return False
-    return _MARKED not in text and b"\\u0000" not in text and b"0" * 19 not in text.translate(_DIGITS)
+    if _MARKED in text or b"\\u0000" in text:
+        return False
+    digits = text.translate(_DIGITS)
+    return not any(start + _LONG in digits for start in (b":", b",", b"["))
 
 
 def _is_unicode(text: str) -> bool:

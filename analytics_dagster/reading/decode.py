@@ -10,6 +10,8 @@ import orjson
 # orjson turns integers beyond 64 bits into floats, and makes the nearest double of every decimal. Only
 # numbers with more than fifteen digits, or as small as 1e-308, can lose by it.
 _AS_ZEROS = bytes.maketrans(b".123456789E", b"0000000000e")
+_MANY = b"0" * 16
+_NUMBER = re.compile(rb"0+(?:e[-+]?0+)?")
 _TINY = re.compile(rb"[0-9]e-[0-9]{3,}\s*([,\]}]|$)", re.IGNORECASE)
 
 
@@ -44,7 +46,23 @@ def decode_json(body: bytes, charset: str = "utf-8") -> Any:
 
 def _may_lose_digits(body: bytes) -> bool:
     digits = body.translate(_AS_ZEROS)
-    return b"0" * 16 in digits or (b"0e-000" in digits and _TINY.search(body) is not None)
+    start = digits.find(_MANY)
+    while start >= 0:
+        end = _NUMBER.match(digits, start).end()  # pyright: ignore[reportOptionalMemberAccess]  it is one
+        if not _is_kept(body[start:end]):
+            return True
+        start = digits.find(_MANY, end)
+    return b"0e-000" in digits and _TINY.search(body) is not None
+
+
+def _is_kept(number: bytes) -> bool:
+    """Whether a number of many digits has less than 64 bits, or is written as the float that it becomes."""
+    if number.isdigit():
+        return len(number) < 19
+    try:
+        return repr(float(number)).encode() == number
+    except ValueError:  # a part of a text, such as 1.2.3
+        return False
 
 
 def _exact_float(text: str) -> float | Decimal:

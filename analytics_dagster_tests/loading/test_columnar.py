@@ -256,6 +256,13 @@ def test_plain_values_go_by_columns_and_arrive_as_sent(store: Store) -> None:
         assert [pair for pair in zip(sent, stored, strict=True) if not same(*pair)] == []
 
 
+@pytest.mark.parametrize("options", ["max_table_nesting: 0", "columns: {user: {data_type: json}}"])
+def test_json_columns_are_of_the_type_that_rows_make_them(tmp_path: Path, options: str) -> None:
+    rows: Rows = [{"id": number, "user": {"name": "x", "n": [number]}} for number in range(9)]
+    by_rows, by_columns, _ = both_ways(tmp_path, [rows], options)
+    assert by_columns == by_rows
+
+
 ODD: list[tuple[Any, Any]] = [
     (1, 1.5),
     (1, 2.0),

@@ -64,7 +64,7 @@ def test_a_broken_contract_names_what_broke_it_and_keeps_the_old_rows(
         ([{"id": None, "name": "c"}], r"a row of `rows` \(id: None, name: 'c'\): the field `id`.*is null"),
         ([*FINE, {"n": 3, "name": "c"}], r"a row of `rows` \(n: 3, name: 'c'\): the field `id`.*is missing"),
         ([*FINE, {"id": {"a": 3}}], r"a row of `rows` \(id__a: 3\): the field `id`.*is missing"),
-        ([*FINE, {}], r"a row of `rows` \(without fields\): the field `id`"),
+        ([*FINE, {}], r"row 3 is \{\}, without the primary key"),
         ([*FINE, {"id": "x-3"}], r"the row with id: 'x-3': the field `id`.*is no bigint"),
         ([*FINE, {"id": 3.5}], r"the row with id: 3\.5: the field `id`.*is no bigint"),
     ],
