@@ -163,7 +163,7 @@ class ApiSession(requests.Session):
             except TryAgain as error:
                 failure = error
             outcomes.append(failure.outcome)
-            if len(outcomes) > self._retry.max_retries:
+            if len(outcomes) > self._retry.max_retries or self._closed.is_set():
                 raise RequestError(
                     self._outcomes.given_up(request, failure, outcomes, time.monotonic() - began)
                 )
