@@ -115,7 +115,7 @@ class Endpoint:
                 found["on_rerun"] = "replace_window"
         elif self.has_cursor:
             number = self.clock.form == "number"
-            endpoint["incremental"]["initial_value"] = 0 if number else "1900-01-01T00:00:00Z"
+            endpoint["incremental"]["initial_value"] = -(10**9) if number else "1900-01-01T00:00:00Z"
         return found
 
     @property
