@@ -98,7 +98,7 @@ def test_a_refused_connection_is_told_with_its_reason() -> None:
         b"",
         b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n" + b'{"data": []}',
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1, 2",
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnope",
         b"not HTTP at all\r\n\r\n",
     ],
     ids=["reset", "shorter than its length", "chunks that stop", "not gzip", "not HTTP"],
