@@ -51,7 +51,8 @@ def serving(rows: Path, delay: float = 0) -> Generator[RunningServer]:
         rows: A file with a row as JSON on each line, in the order of `created_at`.
         delay: Seconds that each answer takes; requests do not wait for each other.
     """
-    with Popen([sys.executable, "-m", __name__, str(rows), str(delay)], stdout=PIPE, text=True) as process:
+    command = [sys.executable, "-m", __name__, str(rows.absolute()), str(delay)]
+    with Popen(command, stdout=PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
         try:
             assert process.stdout
             yield RunningServer(process.stdout.readline().strip())
