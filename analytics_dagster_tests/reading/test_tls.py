@@ -114,7 +114,7 @@ def test_a_ca_of_ones_own_is_trusted_when_the_environment_names_it(
     papers: Papers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with door(tls=papers.context()) as api:
-        with pytest.raises(RequestError, match=r"(?i)certificate.*REQUESTS_CA_BUNDLE"):
+        with pytest.raises(RefusedError, match=r"(?i)certificate.*REQUESTS_CA_BUNDLE"):
             lab(api.url).session.get(f"{api.url}/rows")
         assert api.asked == []
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(papers.ca))

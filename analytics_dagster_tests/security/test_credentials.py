@@ -100,7 +100,7 @@ def test_a_certificate_may_be_trusted_by_name(
         monkeypatch.setenv(name, trusted)
         assert Lab(server.url).rows("/rows", "single_page") == [{"id": 1}]
         monkeypatch.setenv(name, str(tmp_path / "none.pem"))
-        with pytest.raises(OSError, match=r"none\.pem"):
+        with pytest.raises(RefusedError, match=r"none\.pem"):
             Lab(server.url).rows("/rows", "single_page")
     with serving(rows, other := certificate(tmp_path, "DNS:other.example.com")) as server:
         monkeypatch.setenv(name, other)
