@@ -61,11 +61,10 @@ class ArrowTables:
         table: Any = resource.compute_table_schema()
         self._name = table["name"] = normalize_table_identifier(schema, schema.naming, table["name"])
         table = normalize_table_identifiers(table, schema.naming)
-        if schema.resolve_contract_settings_for_table(self._name, table) == DEFAULT_SCHEMA_CONTRACT_MODE:
-            schema.update_table(table, normalize_identifiers=False, merge_compound_props=False)
-            return True
-        self._may_grow = False
-        return not (schema.is_new_table(self._name) or _adds(table["columns"], _columns(schema, self._name)))
+        if schema.resolve_contract_settings_for_table(self._name, table) != DEFAULT_SCHEMA_CONTRACT_MODE:
+            return False
+        schema.update_table(table, normalize_identifiers=False, merge_compound_props=False)
+        return True
 
     def table(self, rows: list[Any]) -> Any:
         """Rows as an Arrow table; None if they have to go by rows."""
@@ -139,10 +138,3 @@ class ArrowTables:
 
 def _columns(schema: Schema, table: str) -> dict[str, Any]:
     return cast("Any", schema.tables[table])["columns"]
-
-
-def _adds(columns: Mapping[str, Any], to: Mapping[str, Any]) -> bool:
-    """Whether columns say something that others do not say yet."""
-    return any(
-        to.get(name, {}).get(key) != hint for name, column in columns.items() for key, hint in column.items()
-    )

@@ -263,6 +263,13 @@ def test_json_columns_are_of_the_type_that_rows_make_them(tmp_path: Path, option
     assert by_columns == by_rows
 
 
+def test_a_frozen_table_takes_more_of_the_same_rows(duckdb_store: Store) -> None:
+    options = "columns: {n: {data_type: bigint}}\n  schema_contract: {columns: freeze, data_type: freeze}"
+    for _ in range(2):
+        load_rows(duckdb_store, [{"id": number, "n": 1} for number in range(3)], options)
+    assert duckdb_store.fetch("SELECT count(*) FROM {}.rows") == [(3,)]
+
+
 ODD: list[tuple[Any, Any]] = [
     (1, 1.5),
     (1, 2.0),
