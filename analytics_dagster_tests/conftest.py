@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
 
 from analytics_dagster.sandbox import RunningSandbox, running_sandbox
+from analytics_dagster_tests.postgres import own_database
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +28,14 @@ def sandbox() -> Generator[RunningSandbox]:
     """A sandbox with its default rows, which answers at `sandbox.url`."""
     with running_sandbox() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres_database() -> Generator[str]:
+    """A database of this test process's own; without a server, what needs it is skipped."""
+    with ExitStack() as stack:
+        try:
+            database = stack.enter_context(own_database())
+        except psycopg2.OperationalError as error:
+            pytest.skip(f"no PostgreSQL server answers (ANALYTICS_TEST_POSTGRES): {error}")
+        yield database

@@ -13,7 +13,6 @@ import pytest
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.sandbox import RunningSandbox, running_sandbox
 from analytics_dagster_tests.loading.helpers import SMALL, Store
-from analytics_dagster_tests.postgres import SERVER
 
 
 @pytest.fixture(autouse=True)
@@ -47,12 +46,10 @@ def store(request: pytest.FixtureRequest, duckdb_store: Store) -> Iterator[Store
         yield duckdb_store
         return
     name = f"test_{uuid4().hex[:12]}"
-    try:
-        connection = psycopg2.connect(SERVER, connect_timeout=3)
-    except psycopg2.OperationalError as error:
-        pytest.skip(f"no PostgreSQL server answers (ANALYTICS_TEST_POSTGRES): {error}")
+    database: str = request.getfixturevalue("postgres_database")
+    connection = psycopg2.connect(database)
     connection.autocommit = True
-    yield Store(Destination("postgres", SERVER), name)
+    yield Store(Destination("postgres", database), name)
     with connection.cursor() as cursor:
         cursor.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
     connection.close()
