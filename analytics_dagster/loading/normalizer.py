@@ -239,9 +239,11 @@ class DataItemNormalizer(RelationalNormalizer):
 def _without_key(table: str, name: str, row: dict[str, Any]) -> str:
     fields = ", ".join(f"{field}: {value!r:.80}" for field, value in list(row.items())[:5])
     what = "is null" if name in row else "is missing"
+    nested = next((field for field in row if "__" in field and field.replace("__", "_") == name), None)
+    remedy = f"write `{nested}`, as its column is called" if nested else "correct it"
     return (
         f"a row of `{table}` ({fields or 'without fields'}): the field `{name}`, which is in the primary key,"
-        f" {what}. Correct `primary_key`, or `data_selector` if these are no rows."
+        f" {what}. In `primary_key` {remedy}, or correct `data_selector` if these are no rows."
     )
 
 

@@ -21,7 +21,7 @@ from analytics_dagster.reading.origins import without_query
 from analytics_dagster.reading.records import MakeRows
 from analytics_dagster.reading.selection import Page, RowSelection
 from analytics_dagster.reading.session import ApiSession
-from analytics_dagster.reading.totals import StatedTotal, Tally
+from analytics_dagster.reading.totals import StatedTotal, Tally, same_pages
 from analytics_dagster.reading.wire import Answer
 from analytics_dagster.spec import OffsetPaginator, PageNumberPaginator, Paginator, Records
 
@@ -127,11 +127,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             is_repeated = bool(rows) and mark == self._last
         self._last = mark
         if is_repeated:
-            raise PageError(
-                f"Two pages of {address} are the same: the API seems not to know the paginator's parameters,"
-                " or leads in a circle. Check the parameters' names; if the API sends all rows at once, write"
-                " `paginator: single_page`."
-            )
+            raise PageError(same_pages(page))
         self._empty = 0 if rows else self._empty + 1
         if self._empty >= _EMPTY_PAGES:
             raise PageError(

@@ -224,6 +224,8 @@ class Tally:
         if self._key and isinstance(pages, dlt_paginators.RangePaginator):
             with suppress(KeyError, TypeError, IndexError):  # rows without these fields, or objects in them
                 keys = set(map(self._key, page.made or page.rows))
+        if keys == self._keys and len(keys) == len(page.rows) > 1:
+            raise PageError(same_pages(page, "hold rows of the same keys"))
         if has_changed or not keys.isdisjoint(self._keys):
             twice = {*map(repr, self._selection.rows_again(*self._body))} & {*map(repr, page.rows)}
             if twice:
@@ -241,6 +243,20 @@ class Tally:
             f"The pages of {without_query(page.answer.url)} are not whole: {what}. If the rows changed"
             f" meanwhile, another run will do; if {meant}, write `total_path: null` in the paginator."
         )
+
+
+def same_pages(page: Page, what: str = "are the same") -> str:
+    """What to say of an API that sends a page twice.
+
+    Args:
+        page: The second one.
+        what: What two pages do.
+    """
+    return (
+        f"Two pages of {without_query(page.answer.url)} {what}: the API seems not to know the paginator's"
+        " parameters, or leads in a circle. Check the parameters' names; if the API sends all rows at once,"
+        " write `paginator: single_page`."
+    )
 
 
 def was_cut(pages: dlt_paginators.BasePaginator) -> bool:

@@ -82,6 +82,11 @@ def test_a_primary_key_is_found_by_the_name_of_its_column(duckdb_store: Store) -
     assert duckdb_store.fetch("SELECT user_id, of__id FROM {}.rows") == [(1, 2)]
 
 
+def test_a_primary_key_with_the_path_of_a_field_says_how_its_column_is_called(duckdb_store: Store) -> None:
+    with pytest.raises(ContractError, match=r"`of_id`.*is missing\. In `primary_key` write `of__id`, as its"):
+        load_rows(duckdb_store, [{"of": {"id": 2}}], "primary_key: of.id")
+
+
 def test_a_primary_key_of_any_kind_is_taken(duckdb_store: Store) -> None:
     rows = [{"id": number, "at": f"2024-01-0{number}T00:00:00Z", "big": 2**64 + number} for number in (1, 2)]
     load_rows(duckdb_store, rows, "primary_key: [at, big]")

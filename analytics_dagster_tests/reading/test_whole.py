@@ -284,6 +284,23 @@ def test_pages_that_come_again_are_an_error_whatever_is_around_them(style: str) 
     assert len(api.asked) == 3
 
 
+@pytest.mark.parametrize("style", ["offset", "page_number"])
+def test_a_page_that_comes_again_with_another_value_in_each_row_is_an_error(style: str) -> None:
+    number = itertools.count()
+    api = PagedApi(style)
+    api.endless = True
+
+    def same(query: dict[str, str]) -> Answer:
+        document, headers = api(query)
+        now = next(number)
+        return {**document, "data": [{**row, "age": now} for row in api.rows[:100]]}, headers
+
+    message = r"Two pages of .* hold rows of the same keys: .* not to know the paginator's parameters"
+    with served(same) as api.url, pytest.raises(PageError, match=message):
+        Lab(api.url).rows("/rows", PAGINATORS[style], key=["id"])
+    assert len(api.asked) == 2
+
+
 @pytest.mark.parametrize("style", ["json_link", "header_link", "cursor", "header_cursor", "auto"])
 def test_empty_pages_do_not_go_on_for_ever(style: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paginators, "_EMPTY_PAGES", 5)
