@@ -122,6 +122,11 @@ class ReadCursor(PageStep):
     def _rows(self, page: list[Any]) -> list[Any]:
         for row in page:
             value = self._value(row)
+            if self._column == LIFTED and LIFTED in row:
+                raise ContractError(
+                    f"A row has a field `{LIFTED}`, and a column of that name keeps its cursor as an instant."
+                    f" Rename it: `records: {{fields: {{api_cursor: {LIFTED}}}, drop: [{LIFTED}]}}`."
+                )
             if value is None:
                 if self._required:
                     raise CursorError(self._missing(row))

@@ -266,10 +266,13 @@ def _is_faithful(read: Any, sent: Any) -> bool:
     """Whether what was read from a value, because its column says so, says all that was sent."""
     if isinstance(read, bool):
         return isinstance(sent, str) or sent in {0, 1}
+    if isinstance(read, int) and not -(2**63) <= read < 2**63:
+        return False
     if isinstance(read, int | float | Decimal):
-        return Decimal(str(read)) == Decimal(str(sent).strip())
+        exact = Decimal(str(sent).strip())  # a text may well say NaN or Infinity, which not all columns hold
+        return exact.is_finite() and Decimal(str(read)) == exact
     if isinstance(read, date) and not isinstance(read, datetime):
-        return isinstance(sent, date) or len(sent) <= len("2024-01-01")
+        return isinstance(sent, date) or (isinstance(sent, str) and len(sent) <= len("2024-01-01"))
     if isinstance(read, datetime | time) and isinstance(sent, str):
         return not _FINER.match(sent)
     return True

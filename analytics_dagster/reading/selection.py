@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, cast
 
 from dlt.common import jsonpath
@@ -75,16 +76,16 @@ class RowSelection:
         if self._entries and isinstance(value, dict):
             value = list(cast("dict[str, Any]", value).items())
             selected = selected if value else []
+        if self._has_list and isinstance(value, str | int | float | Decimal):
+            raise SelectorError(
+                f"data_selector `{self._selector or '$'}` leads to {value!r:.80} in an answer of"
+                f" {without_query(answer.url)}, where rows should be. {answer.beginning()}"
+            )
         is_empty = not selected and value in (None, [])
-        self._check(answer, document, is_there=bool(matches), is_empty=is_empty, selected=selected)
+        around = _around(document, matches)
+        self._check(answer, document, around, is_there=bool(matches), is_empty=is_empty, selected=selected)
         if not self._has_list or not (isinstance(value, list) or is_empty):
             return Page(answer, selected or [], None)
-        around: dict[str, dict[str, Any]] = {"": document} if isinstance(document, dict) else {}
-        inside = matches[0].context if matches else None
-        while inside is not None and inside.context is not None:
-            if isinstance(inside.value, dict):
-                around[f"{inside.full_path}.".removeprefix("$.")] = inside.value
-            inside = inside.context
         return Page(answer, cast("list[Any]", value or []), around)
 
     def rows_again(self, body: bytes, charset: str) -> list[Any]:
@@ -93,12 +94,19 @@ class RowSelection:
         return cast("list[Any]", found[0].value) if found and isinstance(found[0].value, list) else []
 
     def _check(
-        self, answer: Answer, document: Any, *, is_there: bool, is_empty: bool, selected: list[Any] | None
+        self,
+        answer: Answer,
+        document: Any,
+        around: Mapping[str, dict[str, Any]],
+        *,
+        is_there: bool,
+        is_empty: bool,
+        selected: list[Any] | None,
     ) -> None:
         lacks = not is_there
         if not lacks and not selected and not is_empty and self._whole:
             lacks = not self._whole.find(document)
-        error = _error_in(document) if lacks or is_empty else None
+        error = _error_in(around) if lacks or is_empty else None
         if lacks and (self._required or error):
             raise SelectorError(
                 f"data_selector `{self._selector}` matches nothing in an answer of"
@@ -108,7 +116,7 @@ class RowSelection:
             )
         if is_empty and error and self._required:
             raise SelectorError(
-                f"An answer of {without_query(answer.url)} has no rows, and something in `{error}`. If that"
+                f"An answer of {without_query(answer.url)} has no rows, and {error}. If that"
                 f" is no error, write `data_selector_required: false`. {answer.beginning()}"
             )
 
@@ -126,8 +134,26 @@ class RowSelection:
         self._whole = None if "?" in text else jsonpath.compile_path(whole)
 
 
-def _error_in(document: Any) -> str | None:
-    """The key with which an answer tells of an error."""
-    if not isinstance(document, dict):
-        return None
-    return next((key for key in ("error", "errors") if cast("dict[str, Any]", document).get(key)), None)
+def _around(document: Any, matches: Sequence[Any]) -> dict[str, dict[str, Any]]:
+    """The objects that what was found is in."""
+    around: dict[str, dict[str, Any]] = {"": document} if isinstance(document, dict) else {}
+    inside = matches[0].context if matches else None
+    while inside is not None and inside.context is not None:
+        if isinstance(inside.value, dict):
+            around[f"{inside.full_path}.".removeprefix("$.")] = inside.value
+        inside = inside.context
+    return around
+
+
+def _error_in(around: Mapping[str, dict[str, Any]]) -> str | None:
+    """How an answer tells of an error, as GraphQL, Slack, JSend and many others do."""
+    for path, fields in around.items():
+        for key in ("error", "errors"):
+            if fields.get(key):
+                return f"something in `{path}{key}`"
+        for key in ("success", "ok"):
+            if fields.get(key) is False:
+                return f"`{path}{key}` is false"
+        if fields.get("status") in ("error", "fail"):
+            return f"`{path}status` is `{fields['status']}`"
+    return None

@@ -15,7 +15,7 @@ import requests
 import responses
 
 from analytics_dagster.loading.load import prepare_load
-from analytics_dagster.reading.errors import CursorError
+from analytics_dagster.reading.errors import ContractError, CursorError
 from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster.spec import ApiFile, parse_text
 from analytics_dagster_tests.loading.helpers import Store, day, load_into, sandbox_file
@@ -141,6 +141,16 @@ def test_a_nested_cursor_stays_where_it_was_and_is_a_column_too(api: Api, duckdb
     assert duckdb_store.fetch("SELECT meta__changed = _cursor FROM {}.rows") == [(True,)] * 3
 
 
+def test_a_field_is_not_hidden_by_the_column_of_the_cursor(api: Api, duckdb_store: Store) -> None:
+    api.rows = [{"id": 1, "meta": {"changed": iso(at(1))}, "_cursor": "next"}]
+    incremental = "{cursor_path: meta.changed, start_param: since, end_param: until}"
+    with pytest.raises(ContractError, match=r"a field `_cursor`.*Rename it: `records: ") as caught:
+        load_into(duckdb_store, file_of(incremental, DAILY), "rows", day(1))
+    remedy = str(caught.value).rpartition("Rename it: `")[2].removesuffix("`.")
+    load_into(duckdb_store, file_of(incremental, f"{DAILY}\n{remedy}"), "rows", day(1))
+    assert duckdb_store.fetch("SELECT api_cursor, meta__changed = _cursor FROM {}.rows") == [("next", True)]
+
+
 def test_a_number_can_be_the_cursor(api: Api, duckdb_store: Store) -> None:
     api.rows = [{"id": number} for number in range(5)]
     api.chosen = lambda row, query: row["id"] >= int(query["since"])
@@ -167,7 +177,10 @@ def test_counts_are_those_of_each_window(api: Api, duckdb_store: Store) -> None:
             "{cursor_path: at, start_param: since, end_param: until}",
             "`at` is not in a row.*Its fields are: id, t.*",
         ),
-        ("{cursor_path: id, start_param: since, end_param: until}", "cannot be read.*format: epoch"),
+        (
+            "{cursor_path: id, start_param: since, end_param: until}",
+            "cannot be read.*format: epoch",
+        ),
         ("{cursor_path: t.x, start_param: since, end_param: until}", "`t.x` is not in a row"),
     ],
 )

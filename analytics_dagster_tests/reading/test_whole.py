@@ -323,6 +323,10 @@ def test_empty_pages_do_not_go_on_for_ever(style: str, monkeypatch: pytest.Monke
         {"error": {"message": "slow down"}},
         {"error": "slow down", "data": None},
         {"errors": [{"message": "slow down"}], "data": []},
+        {"success": False, "message": "slow down", "data": []},
+        {"ok": False, "message": "slow down", "data": []},
+        {"status": "error", "message": "slow down", "data": None},
+        {"data": "slow down"},
     ],
 )
 def test_an_error_object_fails_at_once(style: str, page: int, document: Any) -> None:
@@ -335,6 +339,15 @@ def test_an_error_object_fails_at_once(style: str, page: int, document: Any) -> 
     with served(failing) as api.url, pytest.raises(SelectorError, match="slow down"):
         Lab(api.url).rows("/rows", PAGINATORS[style])
     assert len(api.asked) == page
+
+
+def test_an_error_beside_the_list_is_found_too() -> None:
+    document = {"status": 200, "result": {"rows": [], "errors": ["slow down"]}}
+    with served(lambda _: (document, {})) as url, pytest.raises(SelectorError, match=r"in `result\.errors`"):
+        Lab(url).rows("/rows", "single_page", "result.rows")
+    document = {"status": "success", "success": True, "result": {"rows": [], "errors": [], "ok": None}}
+    with served(lambda _: (document, {})) as url:
+        assert Lab(url).rows("/rows", "single_page", "result.rows") == []
 
 
 BROKEN = [
