@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from analytics_dagster.spec.placeholders import Mistake
 from analytics_dagster.spec.problems import Problem
 from analytics_dagster.spec.validation import validate
 from analytics_dagster.spec.yaml_source import KeyPath, Node, dotted, parse_yaml
+
+_SHELL_VARIABLE = re.compile(r"(\w+ )?\$[A-Z_][A-Z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,11 @@ def _in_texts(root: Node) -> Iterator[Mistake]:
             yield Mistake(
                 node.path,
                 "a `${` begins no template; write ${NAME}, with a name of letters, digits, _ and . in braces",
+            )
+        if {"auth", "headers"} & set(node.path) and _SHELL_VARIABLE.fullmatch(str(node.value)):
+            yield Mistake(
+                node.path,
+                "$NAME is sent as it stands; write ${NAME} for the value of an environment variable",
             )
         for key, value in node.items.items():
             if value.value is None and key.startswith(("incremental.", "resources.")):

@@ -35,9 +35,15 @@ class ApiFileError(Exception):
 
 def nearest(word: Any, words: Iterable[str]) -> str:
     """The end of a message that names the most similar of some words, empty where none is similar."""
+    close = closest(word, words)
+    return f"; did you mean `{close}`?" if close else ""
+
+
+def closest(word: Any, words: Iterable[str]) -> str | None:
+    """The most similar of some words, if any is similar."""
     by_lower = {candidate.lower(): candidate for candidate in words}
     close = difflib.get_close_matches(str(word).lower(), by_lower, n=1)
-    return f"; did you mean `{by_lower[close[0]]}`?" if close else ""
+    return by_lower[close[0]] if close else None
 
 
 def one_of(words: Iterable[str], *, last: str = "or") -> str:

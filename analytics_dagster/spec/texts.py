@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ _EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}\b")
 _TAG_KEY = re.compile(r"([A-Za-z0-9_.-]{1,63}/|dagster/kind/)?[A-Za-z0-9_.-]{1,63}")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9_.-]{0,63}")
 _QUOTED_OR_FILTER = re.compile(r"""'[^']*'|"[^"]*"|\?\([^)]*\)""")
+_PLAIN_PATH = re.compile(r"(\$\.)?[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _DIRECTIVE = re.compile(r"%-?[aAwdbBmyYHIMSpfzZjUWcxXGuV%]")
 
 
@@ -132,7 +134,23 @@ def _json_path(value: str) -> str:
     # Without quotes, the dot in `@odata.nextLink` would lead into an object called `@odata`.
     if found := re.search(r"@[\w-]+\.[\w.-]+", _QUOTED_OR_FILTER.sub("", value)):
         raise ValueError(f"a name with @ and a dot needs quotes in a JSONPath: ['{found[0]}']")
+    if not _PLAIN_PATH.fullmatch(value) and not _parses(value):
+        raise ValueError(
+            f"expected a JSONPath such as data, result.items or data[*].rows, not {shown(value)}; a name with"
+            " special characters needs quotes: ['$name']"
+        )
     return value
+
+
+@cache
+def _parses(path: str) -> bool:
+    from jsonpath_ng.ext.parser import parse  # noqa: PLC0415 - most paths are plain, and this one makes a parser
+
+    try:
+        parse(path)
+    except Exception:  # noqa: BLE001 - jsonpath_ng raises its own, and bare ones from its lexer
+        return False
+    return True
 
 
 def _names(value: object) -> object:

@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from analytics_dagster.spec.model import Model
-from analytics_dagster.spec.problems import Problem, nearest, one_of, shown
+from analytics_dagster.spec.problems import Problem, closest, nearest, one_of, shown
 from analytics_dagster.spec.yaml_source import KeyPath, Node, dotted
 
 M = TypeVar("M", bound=Model)
 
 _PYTHON_ONLY = {
-    "processing_steps": "it takes Python functions; leave it out and change rows downstream",
+    "processing_steps": "it takes Python functions; `records` lifts, casts, drops and hashes fields",
     "session": "it takes a Python object; retries and budget are set with retry and limits",
     "convert": "it takes a Python function; write format: iso, date, epoch, epoch_ms or a strftime pattern",
     "transform": "it takes a Python function; write format: iso, date, epoch, epoch_ms or a strftime pattern",
@@ -33,6 +33,7 @@ _ELSEWHERE = {
     "verify": "TLS is always verified; for a CA of your own, set REQUESTS_CA_BUNDLE to its file",
     "proxies": "set HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
 }
+_HOLDERS = {"endpoint", "incremental", "client"}  # keys that others are often written beside, not below
 _COMPLETE = {"missing": "this key is missing", "too_short": "expected at least one entry"}
 _EXPECTED = {
     "int_from_float": "a whole number",
@@ -77,7 +78,17 @@ def validate(model: type[M], node: Node, file: str, data: Any = None) -> tuple[M
         return model.model_validate(node.plain() if data is None else data), []
     except ValidationError as error:
         details = error.errors(include_url=False)
-        return None, [_problem(model, node, file, detail) for detail in details]
+        mistyped = {_meant(model, detail["loc"]) for detail in details if detail["type"] == "extra_forbidden"}
+        return None, [
+            _problem(model, node, file, detail)
+            for detail in details
+            if not (detail["type"] == "missing" and detail["loc"] in mistyped)
+        ]
+
+
+def _meant(model: type[Model], loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Where the key that an unknown one most resembles would stand."""
+    return (*loc[:-1], closest(loc[-1], _fields(_follow(model, loc)[1])) or "")
 
 
 def _problem(model: type[Model], node: Node, file: str, error: ErrorDetails) -> Problem:
@@ -146,6 +157,8 @@ def _message(error: ErrorDetails, path: KeyPath, inside: Any) -> str:
         case "int_type":
             bare = " (without quotes)" if isinstance(value, str) and re.fullmatch(r"-?\d+", value) else ""
             message = f"expected a whole number{unlike}{bare}"
+        case "list_type" if isinstance(value, dict):
+            message = "expected a list, not a mapping; each entry begins with `- `"
         case kind if kind in _LIMITS:
             message = f"expected a number {_LIMITS[kind]} {next(iter(context.values()))}{unlike}"
         case kind:
@@ -163,6 +176,9 @@ def _unknown(key: str, inside: Any) -> str:
     if key in _ELSEWHERE:
         return f"unknown key: {_ELSEWHERE[key]}"
     known = list(_fields(inside))
+    for place in _HOLDERS & set(known):
+        if key in _fields(_bare(_fields(inside)[place])):
+            return f"unknown key; it belongs below `{place}`, indented by two more"
     return "unknown key" + (nearest(key, known) or f"; expected one of {one_of(sorted(known))}")
 
 

@@ -241,5 +241,6 @@ def _explain(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
     elif "expected <block end>" in problem:
         hint = "; look at the indentation of this line and those above it"
     elif "another document" in problem:
+        problem = "a second document begins here"
         hint = "; one file holds one API, without a further `---`"
     return f"the YAML does not parse: {problem}{hint}"

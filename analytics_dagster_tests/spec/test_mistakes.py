@@ -31,7 +31,7 @@ FILES: list[tuple[str, int, str, str]] = [
     ("client: {auth: {token: ${KEY}}}", 1, "", 'quotes: "${NAME}"'),
     ("a: b: c", 1, "", "quotes"),
     ("client: *x", 1, "", "begins with * needs quotes"),
-    (CLIENT + FULL + "---\na: 1", 4, "", "one file holds one API"),
+    (CLIENT + FULL + "---\na: 1", 4, "", "a second document begins here; one file holds one API"),
     (
         "a: &a [1]\nb: &b ["
         + "*a," * 9
@@ -58,6 +58,7 @@ FILES: list[tuple[str, int, str, str]] = [
     (FULL, 1, "client", "missing"),
     (CLIENT, 1, "resources", "missing"),
     (CLIENT + "resources: []", 2, "resources", "at least one resource"),
+    (CLIENT + "resources:\n  name: users", 2, "resources", "each entry begins with `- `"),
     (CLIENT + "resources: users", 2, "resources", "expected a list, not 'users'"),
     (CLIENT + "resources:\n  - 5", 3, "resources[0]", "mapping of keys to values, not the number 5"),
     ("client: x" + FULL, 1, "client", "mapping of keys to values, not 'x'"),
@@ -128,6 +129,8 @@ FILES: list[tuple[str, int, str, str]] = [
         "client.auth.token",
         "write ${NAME}",
     ),
+    (AUTH + "{token: $TOKEN}" + FULL, 3, "client.auth.token", "write ${NAME} for the value"),
+    (AUTH + "{token: t}\n  headers: {X-Key: $KEY}" + FULL, 4, "client.headers.X-Key", "write ${NAME}"),
     (AUTH + "{type: jwt_bearer, issuer: i, private_key: x}" + FULL, 3, "client.auth.private_key", "PEM file"),
     (
         AUTH + "{type: jwt_bearer, issuer: i, private_key: '-----BEGIN ENCRYPTED PRIVATE KEY-----a"
@@ -255,6 +258,15 @@ FILES: list[tuple[str, int, str, str]] = [
 RESOURCES: list[tuple[str, int, str, str]] = [
     ("nam: a", 5, ".nam", "did you mean `name`?"),
     ("name: 1a", 5, ".name", "begins with a letter"),
+    ("name: a\nendpoint:\npath: a", 7, ".path", "it belongs below `endpoint`"),
+    (
+        "name: a\nendpoint: {path: a, cursor_path: t}",
+        6,
+        ".endpoint.cursor_path",
+        "belongs below `incremental`",
+    ),
+    ("name: a\nendpoint: {data_selector: 'data['}", 6, ".endpoint.data_selector", "not 'data['"),
+    ("name: a\nendpoint: {data_selector: $.a.$b}", 6, ".endpoint.data_selector", "needs quotes"),
     ("name: a\nselected: yes", 6, ".selected", "true or false, not 'yes'"),
     ("name: a\nprimary_key: 5", 6, ".primary_key", "a list of names, not the number 5"),
     ("name: a\nwrite_disposition: upsert", 6, ".write_disposition", "merge, append or replace, not 'upsert'"),
@@ -692,6 +704,11 @@ def test_a_secret_in_a_file_is_never_repeated() -> None:
 
 def test_yaml_too_deep_for_the_parser_is_a_problem_too() -> None:
     assert "nested too deeply" in problems("a: " + "[" * 5000)[0].message
+
+
+def test_a_mistyped_key_is_not_also_missing() -> None:
+    found = problems(AUTH + "{type: bearer, tokn: x}" + FULL)
+    assert [problem.key for problem in found] == ["client.auth.tokn"]
 
 
 def test_problems_read_like_a_compiler_s() -> None:
