@@ -173,6 +173,33 @@ resources: [{name: things, write_disposition: replace}]
     assert "✗ The pages of https://api.example.com/things are not whole: the API states 240 rows" in done.out
 
 
+def test_check_counts_the_rows_of_a_page_that_is_not_whole(cli: Cli) -> None:
+    write_api("""\
+client: {base_url: "https://api.example.com"}
+resources: [{name: things, write_disposition: replace, endpoint: {paginator: {type: cursor}}}]
+""")
+    with responses.RequestsMock() as api:
+        api.get("https://api.example.com/things", json={"data": [{"id": 1}, {"id": 2}], "total": 240})
+        done = cli("check", "acme")
+    assert "✓ 2 rows on the first page" in done.out
+    assert "sent 2; the paginator finds no next page" in done.out
+
+
+@pytest.mark.parametrize("command", [("check", "acme"), ("preview", "acme", "things")])
+def test_a_wait_is_said_while_it_lasts(cli: Cli, command: tuple[str, ...]) -> None:
+    write_api("""\
+client: {base_url: "https://api.example.com"}
+retry: {backoff_factor: 0}
+resources: [{name: things, write_disposition: replace}]
+""")
+    with responses.RequestsMock() as api:
+        api.get("https://api.example.com/things", status=503)
+        api.get("https://api.example.com/things", json=[{"id": 1}])
+        done = cli(*command)
+    assert done.code == 0, done.err
+    assert "503 Service Unavailable; trying again in 0.0 s (1 of 3)" in done.err
+
+
 def test_check_says_that_no_paginator_is_given(cli: Cli) -> None:
     write_api("""\
 client: {base_url: "https://api.example.com"}

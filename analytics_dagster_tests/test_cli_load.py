@@ -152,7 +152,7 @@ def test_ctrl_c_leaves_the_destination_whole_and_the_next_load_works(
     stopped = start(*RANGE)
     assert stopped.stderr
     for line in stopped.stderr:
-        if "trying again in 300.0 s" in line:
+        if "trying again in 5.0 min" in line:
             break
     stopped.send_signal(signal.SIGINT)
     _, err = stopped.communicate(timeout=20)

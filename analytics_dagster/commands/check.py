@@ -16,14 +16,15 @@ from dlt.sources.rest_api import rest_api_source
 from rich.markup import escape
 
 from analytics_dagster.commands.choice import all_windows, edge_text, find_api, find_resources
-from analytics_dagster.commands.terminal import CommandError, standard_output
+from analytics_dagster.commands.progress import waits_shown
+from analytics_dagster.commands.terminal import CommandError, standard_error, standard_output
 from analytics_dagster.loading.cursor import ReadCursor
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.promises import broken_promise, way_of
 from analytics_dagster.loading.resolve import ResolvedApi, resolve
 from analytics_dagster.loading.source import api_session, rest_api_config, schema_name
-from analytics_dagster.reading.errors import CursorError, LoadError, SelectorError
+from analytics_dagster.reading.errors import CursorError, LoadError, PageError, SelectorError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sample import is_sample, sandbox_variables
 from analytics_dagster.spec import Resource, Window
@@ -63,7 +64,8 @@ def check_api(name: str, resources: Sequence[str]) -> None:
         for resource in resolved.api.resources:
             if resource.name not in {one.name for one in wanted}:
                 continue
-            findings = [*_promise_findings(resource), *check_resource(resolved, resource)]
+            with waits_shown(standard_error(), f"{resource.name}: reading one page") as on_change:
+                findings = [*_promise_findings(resource), *check_resource(resolved, resource, on_change)]
             console.print(f"[bold]{resource.name}[/]")
             for finding in findings:
                 console.print(f"  {_MARKS[finding.works]} {escape(finding.text)}", soft_wrap=True)
@@ -78,12 +80,15 @@ def _promise_findings(resource: Resource) -> list[Finding]:
     return [Finding(False, broken)] if broken else []
 
 
-def check_resource(resolved: ResolvedApi, resource: Resource) -> list[Finding]:
+def check_resource(
+    resolved: ResolvedApi, resource: Resource, on_change: Callable[[Meter], None] = lambda _: None
+) -> list[Finding]:
     """Read one page of a resource: with partitions that of the last window that is over, else of the first.
 
     Args:
         resolved: The API, its templates filled in.
         resource: One of its resources.
+        on_change: Called after each change of the counts.
     """
     windows: list[Window | None] = [None]
     if resource.partitions:
@@ -91,7 +96,7 @@ def check_resource(resolved: ResolvedApi, resource: Resource) -> list[Finding]:
         windows = [*dict.fromkeys((over[-1], over[0]))] if over else []
     findings = [Finding(None, "the first window is not over yet, so there is nothing to ask for")]
     for window in windows:
-        page, problem = _read_page(resolved, resource, window)
+        page, problem = _read_page(resolved, resource, window, on_change)
         findings = _findings(resolved, resource, window, page, problem)
         if problem or page.rows:
             break
@@ -123,8 +128,12 @@ class _OnePage(BasePaginator):
 
     def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
         self._page.answers.append(response)
-        self._pages.update_state(response, data)
-        self._page.rows += [dict(cast("Any", row)) if isinstance(row, dict) else row for row in data or ()]
+        try:
+            self._pages.update_state(response, data)
+        finally:
+            self._page.rows += [
+                dict(cast("Any", row)) if isinstance(row, dict) else row for row in data or ()
+            ]
         self._page.is_last = not self._pages.has_next_page
         self._has_next_page = False
 
@@ -133,10 +142,10 @@ class _OnePage(BasePaginator):
 
 
 def _read_page(
-    resolved: ResolvedApi, resource: Resource, window: Window | None
+    resolved: ResolvedApi, resource: Resource, window: Window | None, on_change: Callable[[Meter], None]
 ) -> tuple[_Page, LoadError | None]:
     page = _Page()
-    session = api_session(resolved, Meter())
+    session = api_session(resolved, Meter(on_change=on_change))
     config = cast("dict[str, Any]", rest_api_config(resolved, resource, session, window))
     for entry in config["resources"]:
         endpoint = entry["endpoint"]
@@ -179,7 +188,7 @@ def _findings(
         found.append(Finding(True, f"data_selector `{endpoint.data_selector}` matches"))
     where = _where(resource, window)
     found.append(Finding(bool(page.rows) or None, f"{len(page.rows):,} rows on the first page{where}"))
-    if page.rows:
+    if page.rows and not isinstance(problem, PageError):  # which may come before `records` makes the rows
         found += _key_findings(resource, page.rows)
         if endpoint.incremental and not problem:
             found.append(Finding(True, f"cursor `{endpoint.incremental.cursor_path}` can be read"))

@@ -21,8 +21,9 @@ from analytics_dagster.commands.choice import (
     window_of_key,
     windows_from_to,
 )
+from analytics_dagster.commands.progress import waits_shown
 from analytics_dagster.commands.report import cell
-from analytics_dagster.commands.terminal import CommandError, standard_output, table
+from analytics_dagster.commands.terminal import CommandError, standard_error, standard_output, table
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.load import PreparedLoad, prepare_load
 from analytics_dagster.sample import is_sample, sandbox_variables
@@ -58,9 +59,18 @@ def preview(
         for number, windows in enumerate(_windows_to_try(resource, partition, start, end)):
             # Made anew for each try, so that nothing is left of an empty one.
             destination = Destination("duckdb", str(directory / f"preview{number}.duckdb"))
-            with prepare_load(
-                file, resource.name, windows, destination, values=values, batch_rows=rows
-            ) as prepared:
+            with (
+                waits_shown(standard_error(), f"{resource.name}: reading") as on_change,
+                prepare_load(
+                    file,
+                    resource.name,
+                    windows,
+                    destination,
+                    values=values,
+                    batch_rows=rows,
+                    on_change=on_change,
+                ) as prepared,
+            ):
                 for one, read in prepared.source.resources.items():
                     if not read.is_transformer:
                         read.add_limit(rows, count_rows=True)

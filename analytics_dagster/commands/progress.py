@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 if TYPE_CHECKING:
@@ -78,3 +80,28 @@ class LoadProgress:
     def _say(self, text: str) -> None:
         if not self._console.is_terminal:
             self._console.print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def waits_shown(console: Console, what: str) -> Generator[Callable[[Meter], None]]:
+    """Show what is under way, and what it waits for; without a terminal, a line for each wait.
+
+    Yields what the load's `on_change` calls.
+
+    Args:
+        console: Where to draw.
+        what: What is under way.
+    """
+    told: str | None = None
+    with console.status(escape(what)) as status:
+
+        def on_change(meter: Meter) -> None:
+            nonlocal told
+            if meter.waiting != told:
+                told = meter.waiting
+                text = f"{what}: {told}" if told else what
+                status.update(escape(text))
+                if told and not console.is_terminal:
+                    console.print(text, markup=False, soft_wrap=True)
+
+        yield on_change

@@ -131,12 +131,18 @@ class Outcomes:
         asked = ""
         if (failure.retry_after or 0) > longest:
             asked = (
-                f" The API asked to wait {failure.retry_after:.0f} s, and retry.max_wait is {longest:.0f} s."
+                f" The API asked to wait {in_words(failure.retry_after or 0)}, and retry.max_wait is"
+                f" {in_words(longest)}."
             )
         return self._redact(
             f"{self.describe(request)} failed: {failure.outcome}."
             f" It was tried {times} in {seconds:.0f} s{seen}.{asked}{failure.advice}"
         )
+
+
+def in_words(seconds: float) -> str:
+    """A time to wait, for people."""
+    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
 def status_line(answer: requests.Response) -> str:

@@ -26,7 +26,7 @@ from analytics_dagster.reading.errors import (
 )
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.origins import origin
-from analytics_dagster.reading.outcomes import Outcomes, TryAgain
+from analytics_dagster.reading.outcomes import Outcomes, TryAgain, in_words
 from analytics_dagster.reading.rates import requests_left, retry_after
 from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.reading.wire import ENCODINGS, Answer, Wire
@@ -276,7 +276,10 @@ class ApiSession(requests.Session):
             pause *= random.uniform(1, 1.25)  # noqa: S311 - spreads requests, hides nothing
         pause = min(pause, self._longest)
         self.meter.add(retries=1)
-        again = f"trying again in {pause:.1f} s ({tried} of {self._retry.max_retries})"
+        again = f"trying again in {in_words(pause)} ({tried} of {self._retry.max_retries})"
+        if (failure.retry_after or 0) > self._longest:
+            asked = f"the API asks for {in_words(failure.retry_after or 0)}"
+            again += f"; {asked}, and retry.max_wait is {in_words(self._longest)}"
         self.meter.wait(self._redact(f"{failure.outcome}; {again}"))
         with nullcontext() if failure.retry_after is None else self._budget.held():
             self._sleep(pause)

@@ -200,6 +200,8 @@ class Tally:
         single = isinstance(pages, dlt_paginators.SinglePagePaginator)
         advice = "; nothing says where the next page is, so write a paginator that finds it" if single else ""
         expected = self.expected
+        if not (single or more or isinstance(pages, dlt_paginators.RangePaginator)) and self.pages == 1:
+            advice = "; the paginator finds no next page in the answer, so see whether it is the right one"
         if expected is None:
             if not (more or cut) and page.rows and self._total.wanted and (place := _says_more(page)):
                 raise self._problem(page, f"in the last answer `{place}` is true{advice}", place)

@@ -28,7 +28,7 @@ _PIECE = 1 << 18  # bytes
 _SHOWN = 500  # characters of a body in a message
 _MOST_PARTS = 10_000_000
 _NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined"}  # Python's own
-_TOKEN = re.compile(r"""((?:access|refresh|id)_token\W{1,9})[^\s"'&,}\\<]+""", re.IGNORECASE)
+_TOKEN = re.compile(r"""((?:access|refresh|id)_token[^\w,]{1,9})[^\s"'&,}\\<]+""", re.IGNORECASE)
 _SEARCHED = 1 << 20  # bytes of a body in which secrets are hidden before it is cut for a message
 
 

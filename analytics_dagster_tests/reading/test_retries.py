@@ -128,7 +128,7 @@ def test_retry_after_seconds_are_waited_up_to_max_wait(asked: str, waited: float
 @responses.activate
 def test_a_longer_wait_than_allowed_is_told_in_the_end() -> None:
     answer_with("GET", *[{"status": 429, "headers": {"Retry-After": "3600"}}] * 4)
-    with pytest.raises(RequestError, match=r"asked to wait 3600 s, and retry\.max_wait is 600 s"):
+    with pytest.raises(RequestError, match=r"asked to wait 60\.0 min, and retry\.max_wait is 10\.0 min"):
         Lab().session.get(URL)
 
 
@@ -213,6 +213,25 @@ def test_giving_up_says_what_was_tried() -> None:
     )
     assert second.startswith("The body began: busy <b>***</b>yyy")
     assert len(second) < 550
+
+
+@responses.activate
+def test_an_error_that_speaks_of_a_token_is_shown_whole() -> None:
+    answer_with("GET", {"status": 401, "json": {"error": "invalid_token", "message": "it is expired"}})
+    with pytest.raises(RefusedError, match='"error": "invalid_token", "message": "it is expired"'):
+        Lab().session.get(URL)
+
+
+@responses.activate
+def test_a_wait_that_is_cut_says_what_was_asked_for() -> None:
+    answer_with("GET", {"status": 429, "headers": {"Retry-After": "3600"}}, GOOD)
+    lab = Lab()
+    lab.session.get(URL)
+    [said] = filter(None, lab.said)
+    assert said == (
+        "429 Too Many Requests; trying again in 10.0 min (1 of 3); the API asks for 60.0 min, and"
+        " retry.max_wait is 10.0 min"
+    )
 
 
 @responses.activate

@@ -58,6 +58,13 @@ def test_a_single_page_of_many_is_an_error(paginator: Any) -> None:
         api.read(paginator)
 
 
+@pytest.mark.parametrize("paginator", [PAGINATORS["json_link"], PAGINATORS["cursor"]])
+def test_a_paginator_that_finds_no_second_page_is_the_first_suspect(paginator: Any) -> None:
+    api = PagedApi("single_page", around=lambda _: {"total": 250})
+    with pytest.raises(PageError, match="sent 100; the paginator finds no next page in the answer"):
+        api.read(paginator)
+
+
 @pytest.mark.parametrize("style", PAGED)
 def test_more_rows_than_the_total_are_an_error(style: str) -> None:
     with pytest.raises(PageError, match="the API states 249 rows and sent 250"):
@@ -107,7 +114,7 @@ def test_totals_are_found_beside_the_rows_and_in_headers() -> None:
     ):
         with (
             served(answer) as url,
-            pytest.raises(PageError, match=rf"states 3 rows and sent 1\..*`{place}` does not count"),
+            pytest.raises(PageError, match=rf"states 3 rows and sent 1;.*`{place}` does not count"),
         ):
             Lab(url).rows("/rows", "json_link", selector)
 
