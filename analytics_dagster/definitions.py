@@ -9,8 +9,14 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from analytics_dagster.orchestration.build import build_defs
-from analytics_dagster.orchestration.resources import ApiKeyCredentials, Credentials, OAuth2Credentials
-from analytics_dagster.sample import sandbox_variables
+from analytics_dagster.orchestration.resources import (
+    ApiKeyCredentials,
+    Credentials,
+    OAuth2Credentials,
+    credentials_key,
+)
+from analytics_dagster.sample import is_sample, sandbox_variables
+from analytics_dagster.spec import find_files, read_files
 
 
 class _ServingSandbox(Credentials):
@@ -40,6 +46,8 @@ class SandboxOAuth2(_ServingSandbox, OAuth2Credentials):
     client_secret: str = "${SANDBOX_CLIENT_SECRET}"  # noqa: S105 - a template
 
 
-defs = build_defs(
-    resources={"sandbox_credentials": SandboxApiKey(), "sandbox_oauth2_credentials": SandboxOAuth2()}
-)
+_SAMPLE = {"sandbox_credentials": SandboxApiKey(), "sandbox_oauth2_credentials": SandboxOAuth2()}
+
+_files = read_files(find_files())
+_served = {credentials_key(file) for file in _files if is_sample(file)}
+defs = build_defs(_files, {key: resource for key, resource in _SAMPLE.items() if key in _served})

@@ -28,6 +28,7 @@ sys.addaudithook(refuse)
 from analytics_dagster.definitions import defs
 print(sorted(key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()))
 print(sorted(job.name for job in defs.resolve_all_job_defs()))
+print(sorted(defs.resources))
 """
 
 
@@ -59,6 +60,7 @@ def test_files_in_use_come_from_apis_or_the_variable(tmp_path: Path) -> None:
     (tmp_path / "apis" / "mine.yaml").write_text(mine)
     loaded = load(PURE)
     assert "['mine/things']" in loaded.stdout, loaded.stderr
+    assert "['destination', 'dlt', 'mine_credentials']" in loaded.stdout  # nothing of the sample API
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "yours.yaml").write_text(mine)
     loaded = load(PURE, ANALYTICS_APIS=str(tmp_path / "elsewhere"))

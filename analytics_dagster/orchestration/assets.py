@@ -1,7 +1,7 @@
 """A resource of an API file as a Dagster asset."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import dagster as dg
@@ -80,7 +80,10 @@ def build_asset(file: ApiFile, resource: Resource, destination: str) -> dg.Asset
 
     @dg.multi_asset(
         name=name,
-        specs=build_dlt_asset_specs(_UNREAD, cast("Pipeline", None), translator),
+        specs=[
+            spec.replace_attributes(metadata=_shown(spec.metadata))
+            for spec in build_dlt_asset_specs(_UNREAD, cast("Pipeline", None), translator)
+        ],
         check_specs=[check_spec(asset_key(file, resource))],
         partitions_def=windows,
         backfill_policy=dg.BackfillPolicy.single_run() if windows else None,
@@ -103,6 +106,11 @@ def build_asset(file: ApiFile, resource: Resource, destination: str) -> dg.Asset
         )
 
     return load_resource
+
+
+def _shown(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata without the objects that dagster-dlt hands on in them, which the UI cannot show."""
+    return {key: value for key, value in metadata.items() if not key.startswith("dagster_dlt/")}
 
 
 def _identifier(name: str) -> str:

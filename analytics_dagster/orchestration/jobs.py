@@ -29,7 +29,8 @@ class LoadJob:
     def definition(self) -> UnresolvedAssetJobDefinition:
         """The Dagster job."""
         selection = dg.AssetSelection.assets(*(asset_key(self.file, one) for one in self.resources))
-        return _LeanJob(self.name, selection)
+        how = f"by the {self.partitions.every}" if self.partitions else "without partitions"
+        return _LeanJob(self.name, selection, description=f"Loads what {self.file.path.name} has {how}.")
 
 
 class _LeanJob(UnresolvedAssetJobDefinition):

@@ -78,6 +78,8 @@ def materialize(
     checks = context.selected_asset_check_keys
 
     def load(step: list[Window]) -> _Step:
+        if step:
+            context.log.info(f"Reading {Window(step[0].start, step[-1].end)}")
         with _logged(context.log) as progress:
             return until_stable(lambda: load_once(step, progress))
 

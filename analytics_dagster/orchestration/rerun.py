@@ -97,7 +97,11 @@ def build_rerun_sensor(
                 break
         else:
             cursor = _Cursor(cursor.first, min(cursor.started, cursor.oldest) - SLACK_SECONDS)
-        return dg.SensorResult(run_requests=requests, cursor=json.dumps(asdict(cursor)))
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else "No failed run is to be asked for again now.",
+            cursor=json.dumps(asdict(cursor)),
+        )
 
     return dg.SensorDefinition(
         name="rerun_failures",

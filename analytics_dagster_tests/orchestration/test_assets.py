@@ -92,6 +92,7 @@ def test_assets_carry_what_the_file_says(shop: ApiFile) -> None:
     assert users.description == "Everybody"
     assert users.owners == ["someone@example.com"]
     assert {"tier": "silver", "pii": "yes"}.items() <= users.tags.items()
+    assert list(users.metadata) == ["dagster/code_references"]  # nothing that the UI cannot show
     [reference] = users.metadata["dagster/code_references"].code_references
     assert reference.file_path == str(Path("apis/shop.yaml").absolute())
     assert FILE.splitlines()[reference.line_number - 1] == "  - name: users"
