@@ -22,7 +22,7 @@ from dlt.destinations import postgres as dlt_postgres
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
 
-from analytics_dagster.reading.errors import DestinationError
+from analytics_dagster.reading.errors import DestinationError, MissingDriverError
 
 _POLL = 0.2  # seconds between two tries
 _QUIET = 1.0  # seconds of waiting that need no word
@@ -148,8 +148,13 @@ class postgres_in_turn(dlt_postgres):  # noqa: N801 - dlt names destinations so
 
     @property
     def client_class(self) -> Any:
-        from analytics_dagster.loading.postgres_copy import CopiesExactly  # noqa: PLC0415 - imports its driver
-
+        try:
+            from analytics_dagster.loading.postgres_copy import CopiesExactly  # noqa: PLC0415 - its driver
+        except ModuleNotFoundError as error:
+            raise MissingDriverError(
+                f"PostgreSQL needs the Python package `{error.name}`, which is not installed. Install it with"
+                " `pip install 'dlt[postgres]'`."
+            ) from None
         return type("PostgresClient", (_MakingInTurn, CopiesExactly), {})
 
 

@@ -72,6 +72,12 @@ class DestinationError(LoadError):
     """The destination cannot be opened."""
 
 
+class MissingDriverError(DestinationError):
+    """The Python package that dlt needs for the destination is not installed."""
+
+    permanent = True
+
+
 class WeakDestinationError(DestinationError):
     """The destination cannot keep what is promised of a resource."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from analytics_dagster.loading import duckdb_file
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.load import load
-from analytics_dagster.reading.errors import DestinationError, MissingSecretError
+from analytics_dagster.reading.errors import DestinationError, MissingDriverError, MissingSecretError
 from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster_tests.loading.helpers import (
     Store,
@@ -108,6 +109,22 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(sandbox: Ru
     with pytest.raises(DestinationError, match="cannot be opened") as failure:
         load(sandbox_file(sandbox.url, USERS), "users", destination=nobody)
     assert "very-secret" not in str(failure.value)
+
+
+def test_a_driver_that_is_not_installed_is_named(
+    sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    for name in (
+        "analytics_dagster.loading.postgres_copy",
+        "dlt.destinations.impl.postgres.postgres",
+        "dlt.destinations.impl.postgres.sql_client",
+    ):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    nobody = Destination("postgres", "postgresql://me:very-secret@127.0.0.1:1/none")
+    with pytest.raises(MissingDriverError, match=r"`psycopg2`.*pip install 'dlt\[postgres\]'") as failure:
+        load(sandbox_file(sandbox.url, USERS), "users", destination=nobody)
+    assert failure.value.permanent
 
 
 def test_settings_that_are_missing_are_named_in_a_few_words(
