@@ -204,8 +204,20 @@ def load(
         auth: Fields that replace those of the file's `client.auth`.
 
     Raises:
+        ValueError: If a resource with partitions gets no window, or one without them does.
         LoadError: If the load fails.
     """
+    resource = next(one for one in file.api.resources if one.name == resource_name)
+    if resource.partitions and window is None and not full_refresh:
+        raise ValueError(
+            f"{file.path}: resource `{resource_name}` has partitions: say which `window` to load. Without one"
+            " its rows would come once more beside those of windows that are loaded."
+        )
+    if window is not None and not resource.partitions:
+        raise ValueError(
+            f"{file.path}: resource `{resource_name}` has no partitions, so that it cannot be loaded by a"
+            " `window`. Leave it out, or give the resource `partitions`."
+        )
     windows = [window] if window else []
 
     def once() -> LoadResult:

@@ -151,6 +151,19 @@ def test_a_field_is_not_hidden_by_the_column_of_the_cursor(api: Api, duckdb_stor
     assert duckdb_store.fetch("SELECT api_cursor, meta__changed = _cursor FROM {}.rows") == [("next", True)]
 
 
+def test_a_window_belongs_to_a_resource_with_partitions(api: Api, duckdb_store: Store) -> None:
+    """Rows would else be appended that are there already."""
+    api.rows = [{"id": 1, "t": iso(at(1))}]
+    cursor = "{cursor_path: t, start_param: since, end_param: until}"
+    windowed = file_of(cursor, "write_disposition: append\npartitions: {every: day, start: 2024-01-01}")
+    load_into(duckdb_store, windowed, "rows", day(1))
+    with pytest.raises(ValueError, match=r"apis/sandbox.yaml: resource `rows` has partitions: say which"):
+        load_into(duckdb_store, windowed, "rows")
+    with pytest.raises(ValueError, match="resource `rows` has no partitions"):
+        load_into(duckdb_store, file_of(cursor, "write_disposition: append"), "rows", day(1))
+    assert duckdb_store.ids("rows") == [1]
+
+
 def test_a_number_can_be_the_cursor(api: Api, duckdb_store: Store) -> None:
     api.rows = [{"id": number} for number in range(5)]
     api.chosen = lambda row, query: row["id"] >= int(query["since"])
