@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, cast
 
 import dlt
@@ -19,6 +19,8 @@ from analytics_dagster.spec.records import FieldSource, Rows
 
 DEFINITION = "definition"
 """The key in dlt's state of a resource, which dlt commits with the rows."""
+
+_AHEAD = timedelta(days=1)  # of clocks and time zones that are a little off
 
 Definition = dict[str, Any]
 
@@ -229,8 +231,16 @@ class RefuseChanges(PageStep):
         if old and dlt.current.source_schema().data_table_names(seen_data_only=True):
             if not self._starts_over and (changes := harmful_changes(old, new)):
                 raise ChangedError(self._message(index, changes))
-            has_cursor = not self._starts_over and new[_COLUMN] in state.get("incremental", {})
-            for note in _notes(old, new, has_cursor=has_cursor and new[_EVERY] is None):
+            stored: dict[str, Any] = {} if self._starts_over or new[_EVERY] else state.get("incremental", {})
+            notes = [*_notes(old, new, has_cursor=new[_COLUMN] in stored)]
+            last = stored.get(new[_COLUMN], {}).get("last_value")
+            if isinstance(last, datetime) and last > datetime.now(UTC) + _AHEAD:
+                notes.append(
+                    f"the stored cursor is {last.isoformat()}, in the future: no row before it is asked for."
+                    f" If that is a mistake in a row, run `analytics-dagster state {self._file.api.name}"
+                    f" --resource {self._name} --set` with the time to go on from"
+                )
+            for note in notes:
                 _log.warning("%s: resource `%s`: %s.", self._file.path, self._name, note)
         state[DEFINITION] = new
         return self

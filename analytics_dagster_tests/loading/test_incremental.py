@@ -164,6 +164,21 @@ def test_a_window_belongs_to_a_resource_with_partitions(api: Api, duckdb_store: 
     assert duckdb_store.ids("rows") == [1]
 
 
+def test_a_cursor_in_the_future_is_told_of(
+    api: Api, duckdb_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = file_of("{cursor_path: t, start_param: since}")
+    api.rows = [{"id": 1, "t": iso(datetime.now(UTC))}]
+    for _ in range(2):
+        load_into(duckdb_store, file, "rows")
+    assert "in the future" not in caplog.text
+    api.rows = [{"id": 2, "t": "2999-01-01T00:00:00Z"}]
+    for _ in range(2):
+        load_into(duckdb_store, file, "rows")
+    assert "the stored cursor is 2999-01-01T00:00:00+00:00, in the future" in caplog.text
+    assert "analytics-dagster state sandbox --resource rows --set" in caplog.text
+
+
 def test_a_number_can_be_the_cursor(api: Api, duckdb_store: Store) -> None:
     api.rows = [{"id": number} for number in range(5)]
     api.chosen = lambda row, query: row["id"] >= int(query["since"])
