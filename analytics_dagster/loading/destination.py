@@ -15,7 +15,7 @@ from dlt.common.destination import Destination as DltDestination
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.destinations.sql_client import SqlClientBase
 
-from analytics_dagster.loading.duckdb_file import duckdb_file, no_empty_file
+from analytics_dagster.loading.duckdb_file import duckdb_file, kept_open, no_empty_file
 from analytics_dagster.loading.promises import capabilities
 from analytics_dagster.loading.resolve import lookup
 from analytics_dagster.loading.turns import (
@@ -71,6 +71,10 @@ class Destination:
     def is_missing(self) -> bool:
         """Whether there is no DuckDB file yet, which a look into it would make."""
         return self.type == "duckdb" and not self.duckdb_path().exists()
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """Inside, a DuckDB file stays open from when dlt begins to write."""
+        return kept_open() if self.type == "duckdb" else nullcontext()
 
     def no_empty_file(self) -> AbstractContextManager[None]:
         """Inside, a failure takes away the DuckDB file that it made, if there is nothing in it."""

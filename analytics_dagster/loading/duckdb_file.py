@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
 import duckdb
 from dlt.common.configuration import configspec
+from dlt.common.destination.client import FollowupJobRequest
+from dlt.common.destination.typing import PreparedTableSchema
+from dlt.common.typing import TSortOrder
 from dlt.destinations import duckdb as dlt_duckdb
 from dlt.destinations.impl.duckdb.configuration import (
     DuckDbClientConfiguration,
     DuckDbConnectionPool,
     DuckDbCredentials,
 )
+from dlt.destinations.impl.duckdb.duck import DuckDbClient
+from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from filelock import FileLock, Timeout
 
 from analytics_dagster.reading.errors import DestinationError
@@ -27,6 +32,7 @@ PATIENCE = 60.0
 
 _log = logging.getLogger(__name__)
 _hurried: ContextVar[bool] = ContextVar("hurried", default=False)
+_kept: ContextVar[ExitStack | None] = ContextVar("kept", default=None)
 
 
 @contextmanager
@@ -37,6 +43,20 @@ def without_waiting() -> Generator[None]:
         yield
     finally:
         _hurried.reset(token)
+
+
+@contextmanager
+def kept_open() -> Generator[None]:
+    """Inside, the file stays open from when dlt begins to write, which it would close after each step.
+
+    Each time that a file is closed, DuckDB moves what was written to its place, also rows that are staged.
+    """
+    with ExitStack() as kept:
+        token = _kept.set(kept)
+        try:
+            yield
+        finally:
+            _kept.reset(token)
 
 
 @contextmanager
@@ -158,7 +178,60 @@ class _Configuration(DuckDbClientConfiguration):
     credentials: _Credentials = cast("_Credentials", None)  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
+class _LeanMerge(SqlMergeFollowupJob):
+    """dlt's merge, which numbers the staged rows of each key to keep one: here their ids, not whole rows."""
+
+    @classmethod
+    def gen_select_from_dedup_sql(
+        cls,
+        table_name: str,
+        primary_keys: Sequence[str],
+        columns: Sequence[str],
+        dedup_sort: tuple[str, TSortOrder] | None = None,
+        condition: str | None = None,
+        condition_columns: Sequence[str] | None = None,
+        skip_dedup: bool = False,  # noqa: FBT001, FBT002 - dlt's
+    ) -> str:
+        """The rows to insert. A window over whole rows would hold all of them in memory at once."""
+        sort = cast("Any", dedup_sort)
+        hidden = '"rowid"' in map(str.lower, columns)  # by a column of that name
+        if skip_dedup or hidden or len(columns) == 1:
+            return super().gen_select_from_dedup_sql(
+                table_name,
+                primary_keys,
+                columns,
+                sort,
+                cast("Any", condition),
+                cast("Any", condition_columns),
+                skip_dedup,
+            )
+        kept = super().gen_select_from_dedup_sql(table_name, primary_keys, ["rowid"], sort)
+        return (
+            f"SELECT {', '.join(columns)} FROM {table_name}"  # noqa: S608 - quoted by dlt
+            f" WHERE rowid IN ({kept}) AND ({condition or '1 = 1'})"
+        )
+
+
+class _Client(DuckDbClient):
+    def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
+        """Called by dlt when it begins to write."""
+        if (kept := _kept.get()) is not None:
+            pool = cast("DuckDbConnectionPool", self.sql_client.credentials.conn_pool)
+            kept.callback(pool.return_conn, pool.borrow_conn())
+            _kept.set(None)
+        super().initialize_storage(cast("Any", truncate_tables))
+
+    def _create_merge_followup_jobs(
+        self, table_chain: Sequence[PreparedTableSchema]
+    ) -> list[FollowupJobRequest]:
+        return [_LeanMerge.from_table_chain(table_chain, self.sql_client)]
+
+
 class duckdb_file(dlt_duckdb):  # noqa: N801 - dlt names destinations so, and derives the name from the class
     """dlt's `duckdb`, taking turns."""
 
     spec = _Configuration
+
+    @property
+    def client_class(self) -> Any:
+        return _Client

@@ -177,7 +177,12 @@ def prepare_load(
         options: dict[str, Any] = {"loader_file_format": "parquet"} if destination.type == "duckdb" else {}
         turn = destination.turn(client, name)
         alone = destination.keeps_all_loads_apart
-        with turn, destination.no_empty_file(), staging_dropped(pipeline, alone=alone):
+        with (
+            turn,
+            destination.no_empty_file(),
+            destination.kept_open(),
+            staging_dropped(pipeline, alone=alone),
+        ):
             with reading(pipeline) as opened:
                 warn_of_gone(file, opened)
                 source.schema = grown_from_stored(opened, source.schema)

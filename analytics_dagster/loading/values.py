@@ -145,7 +145,7 @@ def _is_plain(page: list[Any]) -> bool:
     if _MARKED in text or b"\\u0000" in text:
         return False
     digits = text.translate(_DIGITS)
-    return not any(start + _LONG in digits for start in (b":", b",", b"["))
+    return _LONG not in digits or not any(start + _LONG in digits for start in (b":", b",", b"["))
 
 
 def _is_unicode(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -36,12 +37,17 @@ def decode_json(body: bytes, charset: str = "utf-8") -> Any:
         body = body.decode(encoding).encode()
     if not body.strip():
         raise ValueError("the body is empty")
-    if not _may_lose_digits(body):
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            pass  # the other decoder takes some more: lone surrogates, 1e400, deeper nesting
+    # The other decoder takes some more, too: lone surrogates, 1e400, deeper nesting.
+    with suppress(orjson.JSONEncodeError, orjson.JSONDecodeError):
+        document = orjson.loads(body)
+        if _has_no_long_number(body) or orjson.dumps(document) == body or not _may_lose_digits(body):
+            return document
     return json.loads(body.decode(), parse_float=_exact_float, parse_constant=_no_constant)
+
+
+def _has_no_long_number(body: bytes) -> bool:
+    digits = body.translate(_AS_ZEROS)
+    return _MANY not in digits and b"0e-000" not in digits
 
 
 def _may_lose_digits(body: bytes) -> bool:

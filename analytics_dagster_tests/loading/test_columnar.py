@@ -342,3 +342,14 @@ def test_a_window_holds_its_own_rows_only_also_if_there_are_none(duckdb_store: S
             result = load_into(duckdb_store, file, "rows", day(1))
         assert (result.counts, result.columnar_rows) == ([len(expected)], len(expected))
         assert duckdb_store.ids("rows") == expected
+
+
+@pytest.mark.parametrize("field", ["name", "rowid"])
+def test_of_rows_with_one_key_one_is_kept_whole(store: Store, field: str) -> None:
+    """DuckDB calls the number of a row `rowid`, which an API's own field may be called, too."""
+    rows: Rows = [{"id": number // 2, field: number % 2} for number in range(12)]
+    load_rows(store, rows, "columns: {id: {data_type: bigint}}", limit=12)
+    load_rows(store, rows[:4], limit=12)
+    found = store.fetch(f"SELECT id, {field} FROM {{}}.rows ORDER BY id")
+    assert [key for key, _ in found] == list(range(6))
+    assert all(value in (0, 1) for _, value in found)

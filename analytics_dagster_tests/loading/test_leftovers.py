@@ -12,6 +12,7 @@ import pytest
 import responses
 from dlt.common.destination import Destination as DltDestination
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob, SqlStagingReplaceFollowupJob
+from dlt.load.load import Load
 
 from analytics_dagster.loading import staging
 from analytics_dagster.loading.load import prepare_load
@@ -165,11 +166,11 @@ def test_dlt_does_not_say_that_these_destinations_have_transactions(name: str) -
 def test_the_error_of_the_load_is_told_and_not_that_of_the_tidying(
     sandbox: RunningSandbox, duckdb_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another program takes the file just when the load fails; nobody waits a minute for it."""
+    """Another program takes the file just when dlt fails to begin; nobody waits a minute for it."""
     assert duckdb_store.destination.credentials
     holder = None
 
-    def end(*_: Any) -> list[str]:
+    def end(*_: Any) -> None:
         raise ValueError("the first error")
 
     def held(pipeline: Any) -> None:
@@ -179,7 +180,7 @@ def test_the_error_of_the_load_is_told_and_not_that_of_the_tidying(
 
     tidy = staging._tidy  # pyright: ignore[reportPrivateUsage]
     monkeypatch.setattr(staging, "_tidy", held)
-    monkeypatch.setattr(SqlMergeFollowupJob, "generate_sql", end)
+    monkeypatch.setattr(Load, "initialize_package", end)
     began = time.monotonic()
     with pytest.raises(LoadError, match="the first error"):
         load_into(duckdb_store, sandbox_file(sandbox.url, ORDERS), "orders")
