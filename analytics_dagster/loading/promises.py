@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from dlt.common.destination import Destination as DltDestination
 from dlt.common.destination import DestinationCapabilitiesContext
@@ -46,6 +47,7 @@ def way_of(resource: Resource, *, full_refresh: bool = False) -> Way:
     return _MERGE if resource.write_disposition == "merge" else _APPEND
 
 
+@cache
 def capabilities(destination: str) -> DestinationCapabilitiesContext | None:
     """What dlt says that a destination can do; None if it has no such destination.
 

@@ -91,9 +91,7 @@ def build_asset(file: ApiFile, resource: Resource, destination: str) -> dg.Asset
         can_subset=True,
         pool=_identifier(file.api.name),
     )
-    def load_resource(
-        context: dg.AssetExecutionContext, config: LoadConfig
-    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+    def load_resource(context: dg.AssetExecutionContext, config: LoadConfig) -> Iterator[Any]:
         yield from materialize(
             context,
             config,

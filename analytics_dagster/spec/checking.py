@@ -121,13 +121,19 @@ def _in_resources(root: Node, nodes: list[Node], resources: list[Resource]) -> I
     if listed and isinstance(listed.value, list) and not nodes:
         yield Mistake(("resources",), "expected at least one resource")
     seen: dict[str, Node] = {}
-    tables = [_table(node) for node in nodes]
-    for index, (node, key) in enumerate(zip(nodes, tables, strict=True)):
+    tables = [(_table(node), node) for node in nodes]
+    outer_tables = [
+        (combinations.table_parts(key), node)
+        for key, node in tables
+        if key is not None
+        and ("max_table_nesting" not in node.items or node.items["max_table_nesting"].value != 0)
+    ]
+    for index, (key, node) in enumerate(tables):
         if key is None:
             continue
-        for around, outer in zip(nodes, tables, strict=True):
-            nests = "max_table_nesting" not in around.items or around.items["max_table_nesting"].value != 0
-            if outer is not None and nests and combinations.is_nested_table(key, outer):
+        parts = combinations.table_parts(key)
+        for outer, around in outer_tables:
+            if combinations.is_nested_table(parts, outer):
                 yield Mistake(
                     ("resources", index, "name"),
                     f"the table `{key}` would have this resource's rows, and those of a list in"

@@ -21,15 +21,19 @@ def table_key(name: str) -> str:
     return re.sub(r"_+", "_", words).strip("_").lower()
 
 
-def is_nested_table(name: str, outer: str) -> bool:
-    """Whether dlt may give a table's name to rows of a list in another one's, as `orders__items`.
+def table_parts(name: str) -> list[str]:
+    """The keys of a table's name, `orders__items`, as dlt may put it together for rows of lists."""
+    return [table_key(part) for part in name.split("__")]
+
+
+def is_nested_table(parts: list[str], outer: list[str]) -> bool:
+    """Whether dlt may give a table's name to rows of a list in another one's.
 
     Args:
-        name: The table's name.
-        outer: The other table's.
+        parts: Those of the table's name.
+        outer: Those of the other table's.
     """
-    parts, around = ([table_key(part) for part in one.split("__")] for one in (name, outer))
-    return len(parts) > len(around) and parts[: len(around)] == around
+    return len(parts) > len(outer) and parts[: len(outer)] == outer
 
 
 def loading(resource: Resource) -> Iterator[Mistake]:

@@ -23,9 +23,11 @@ class Model(BaseModel):
         """A key without a value (`tags:`) counts as left out, except where null means something."""
         if not isinstance(value, dict):
             return value
+        given = cast("dict[str, Any]", value)
+        if None not in given.values():
+            return given
         may_be_null = {
             field.alias or name: field.annotation is Any or NoneType in get_args(field.annotation)
             for name, field in cls.model_fields.items()
         }
-        given = cast("dict[str, Any]", value)
         return {k: v for k, v in given.items() if v is not None or may_be_null.get(k, True)}
