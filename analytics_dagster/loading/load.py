@@ -175,6 +175,8 @@ def prepare_load(
         source.resources[resource_name].add_step(RefuseChanges(file, resource_name, starts_over=fresh))
         # Parquet is many times faster than dlt's default for DuckDB; elsewhere it needs further packages.
         options: dict[str, Any] = {"loader_file_format": "parquet"} if destination.type == "duckdb" else {}
+        if destination.type == "postgres":  # its files stay here until COPY reads them
+            dlt.config[f"{source.name}.normalize.data_writer.disable_compression"] = True
         turn = destination.turn(client, name)
         alone = destination.keeps_all_loads_apart
         with (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from dlt.common.destination.client import LoadJob
@@ -12,7 +14,17 @@ from dlt.destinations.impl.postgres.postgres import PostgresClient, PostgresCsvC
 
 
 class CopiesExactly(PostgresClient):
-    """dlt's client, with a job of our own for CSV files."""
+    """dlt's client, with a job of our own for CSV files, and no indexes on rows that are staged."""
+
+    @contextmanager
+    def with_staging_dataset(self) -> Generator[Any]:
+        """Inside, tables are those of staged rows; the destination's own refuse what is there twice."""
+        hints, self.active_hints = self.active_hints, {}
+        try:
+            with super().with_staging_dataset() as client:
+                yield client
+        finally:
+            self.active_hints = hints
 
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, *more: Any, **named: Any
