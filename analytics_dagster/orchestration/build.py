@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ def build_defs(
         ApiFileError: If there is a mistake in any file, or the destination cannot keep what is promised of a
             resource; it tells all of them.
     """
+    _keep_imports()
     files = _files(find_files() if apis is None else apis)
     given = dict(resources or {})
     chosen = given.get("destination")
@@ -70,6 +73,16 @@ def build_defs(
         },
         executor=dg.in_process_executor,
     )
+
+
+@cache
+def _keep_imports() -> None:
+    """Let the garbage collector leave alone what this process has imported, which stays anyway.
+
+    It looks again whenever many objects were made. With 1,000 resources, going through all imports each time
+    is a tenth of what loading the code location takes.
+    """
+    gc.freeze()
 
 
 def _files(apis: Iterable[Path | str | ApiFile]) -> list[ApiFile]:

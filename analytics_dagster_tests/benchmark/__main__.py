@@ -42,7 +42,9 @@ def main(
     repeats: Annotated[int, typer.Option(min=1, help="Loads of the limit and of ours.")] = 3,
     peer_repeats: Annotated[int, typer.Option(min=1, help="Loads of all others.")] = 1,
     full: Annotated[bool, typer.Option("--full", help="One and ten million rows, too.")] = False,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file, too.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write the page for the README to this file, too.")
+    ] = None,
 ) -> None:
     """Load the same rows in many ways, each in a process of its own, and compare what that costs."""
     _refuse_unknown("--scenario", scenario or [], _NAMES)
@@ -51,13 +53,11 @@ def main(
     # Whoever ends this ends its processes, too, and leaves no files.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     results: Results = {}
-    tables: list[Figures] = []
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
 
     def tell(table: Figures) -> None:
-        tables.append(table)
         console.print(table.rich(), "")
 
     console.print(machine(), "", highlight=False)
@@ -76,7 +76,7 @@ def main(
     tell(targets_table(list(verdicts(results))))
     console.print(LEGEND)
     if markdown:
-        write_markdown(tables, markdown)
+        write_markdown(results, markdown)
 
 
 def _loads(scenario: Scenario, times: dict[str, int], results: Results) -> Figures:

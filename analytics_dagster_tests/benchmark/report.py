@@ -15,20 +15,31 @@ from rich.markup import escape
 from rich.table import Table
 
 from analytics_dagster_tests.benchmark.loads import Load
-from analytics_dagster_tests.benchmark.scenarios import CONTENDERS
-from analytics_dagster_tests.benchmark.targets import Verdict, is_exact, peak, wall, work
+from analytics_dagster_tests.benchmark.scenarios import CONTENDERS, FIXED, SCENARIOS
+from analytics_dagster_tests.benchmark.targets import (
+    Results,
+    Verdict,
+    is_exact,
+    peak,
+    verdicts,
+    wall,
+    work,
+)
 
 _COLUMNS = (
     *("work s", "process s", "CPU s", "peak MB", "work ratio", "process ratio"),
     *("requests", "server CPU s", "loads", "exact"),
 )
 _SHOWN = 200  # characters of a problem
+WHO = (
+    "The limit: 8 connections, orjson, Arrow, DuckDB, no dlt. requests, pandas: a script written by hand."
+    " dlt REST: dlt's REST source as documented; with Parquet as loader file format; so through dagster-dlt."
+)
 LEGEND = (
     "Medians. work: wall time without imports; process: wall time of the whole process, from its start to its"
     " end; CPU and peak memory: of the whole process and its children; ratio: to the limit; server CPU: what"
     " the answers cost the server; exact: each id once, and over all columns the checksum of what was served."
-    "\n\nThe limit: 8 connections, orjson, Arrow, DuckDB, no dlt. requests, pandas: a script written by hand."
-    " dlt REST: dlt's REST source as documented; with Parquet as loader file format; so through dagster-dlt."
+    f"\n\n{WHO}"
 )
 ON_TARGETS = (
     "Ratios of times are those of work: importing dlt, Dagster and dagster-dlt alone takes longer than the"
@@ -89,6 +100,30 @@ def loads_table(title: str, results: Mapping[str, Sequence[Load]]) -> Figures:
     return table
 
 
+def summary_table(results: Results) -> Figures:
+    """The time and memory of each contender in each scenario, and nothing else."""
+    scenarios = [one for one in SCENARIOS if one.name in results]
+    names = [name for name in CONTENDERS if any(name in results[one.name] for one in scenarios)]
+    table = Figures("Seconds of work, and MB at most", ("", *(CONTENDERS[name] for name in names)), [])
+    for one in scenarios:
+        loads = results[one.name]
+        table.rows.append([one.title, *(_summary(loads[name]) if name in loads else "" for name in names)])
+    times = [len(loads) for one in scenarios for loads in results[one.name].values()]
+    table.notes.append(
+        f"Medians of {max(times, default=0)} loads of the limit and of ours, of {min(times, default=0)} of"
+        " all others. Work is wall time without imports; memory is that of the process and its children. A"
+        " load is exact if each id is there once, and over all columns the checksum is that of what was"
+        " served; all are, where nothing else is said."
+    )
+    table.notes.append(WHO)
+    return table
+
+
+def _summary(loads: Sequence[Load]) -> str:
+    text = f"{work(loads):.2f} s, {peak(loads):,.0f} MB"
+    return text if is_exact(loads) else f"{text}, NOT exact"
+
+
 def fixed_table(results: Mapping[str, Sequence[Load]]) -> Figures:
     """What commands cost that load no rows."""
     table = Figures("Fixed costs: whole commands", ("", "process s", "CPU s", "peak MB", "runs"), [])
@@ -125,9 +160,13 @@ def machine() -> str:
     )
 
 
-def write_markdown(tables: Sequence[Figures], path: Path) -> None:
-    """Write tables for the README."""
-    path.write_text("\n\n".join([machine(), *(table.markdown() for table in tables), LEGEND]) + "\n")
+def write_markdown(results: Results, path: Path) -> None:
+    """Write the page of results for the README."""
+    tables = [summary_table(results)]
+    if FIXED in results:
+        tables.append(fixed_table(results[FIXED]))
+    tables.append(targets_table(list(verdicts(results))))
+    path.write_text("\n\n".join([machine(), *(table.markdown() for table in tables)]) + "\n")
 
 
 def _problems(name: str, loads: Sequence[Load]) -> list[str]:

@@ -11,19 +11,35 @@ import pytest
 from analytics_dagster_tests.benchmark.data import Shape, contents, write_rows
 from analytics_dagster_tests.benchmark.loads import Load, play
 from analytics_dagster_tests.benchmark.measure import Cost
+from analytics_dagster_tests.benchmark.report import write_markdown
 from analytics_dagster_tests.benchmark.scenarios import SCENARIOS
 from analytics_dagster_tests.benchmark.targets import verdicts
 
-SMALL = replace(SCENARIOS[0], rows=500, page_size=100)
+SMALL = replace(SCENARIOS[0], rows=20_000, page_size=1_000)
 
 
-def test_the_limit_and_ours_load_what_is_served_page_by_page() -> None:
-    loads = play(SMALL, {"limit": 1, "ours_load": 1})
+def test_the_limit_and_ours_load_what_is_served_page_by_page_and_hold_little_of_it() -> None:
+    loads = play(SMALL, {"limit": 1, "ours_load": 1, "ours_materialize": 1})
     for [load] in loads.values():
         assert load.problem is None
-        assert load.requests == 5
+        assert 20 <= load.requests <= 22
+        assert load.cost.peak is None or load.cost.peak < 700_000_000
         assert load.work
         assert 0 < load.work < load.cost.wall
+
+
+def test_the_page_for_the_readme_has_each_figure_and_says_what_is_not_reached(tmp_path: Path) -> None:
+    def load(work: float, problem: str | None = None) -> list[Load]:
+        return [Load(Cost(9, 9, 400_000_000, 0, "", ""), work, 0, 100, problem)]
+
+    scenario = {"limit": load(1), "dlt_parquet": load(5, "a row is missing"), "ours_materialize": load(1.5)}
+    write_markdown({"flat-1000": scenario}, tmp_path / "page.md")
+    lines = (tmp_path / "page.md").read_text().splitlines()
+    assert "|  | the limit | dlt REST, Parquet | ours, materialize() |" in lines
+    [figures] = [line for line in lines if "1.00 s" in line]
+    assert figures.endswith("| 1.00 s, 400 MB | 5.00 s, 400 MB, NOT exact | 1.50 s, 400 MB |")
+    assert "| flat-1000 | times the limit | ≤ 2 | 1.50 | reached |" in lines
+    assert "| flat-1000 | MB | ≤ 350 | 400.00 | NOT reached |" in lines
 
 
 def test_a_load_that_fails_is_told() -> None:
