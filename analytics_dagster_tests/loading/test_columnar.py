@@ -347,7 +347,7 @@ def test_a_window_holds_its_own_rows_only_also_if_there_are_none(duckdb_store: S
 @pytest.mark.parametrize("field", ["name", "rowid"])
 def test_of_rows_with_one_key_one_is_kept_whole(store: Store, field: str) -> None:
     """DuckDB calls the number of a row `rowid`, which an API's own field may be called, too."""
-    rows: Rows = [{"id": number // 2, field: number % 2} for number in range(12)]
+    rows: Rows = [{"id": number // 2, field: (number + number // 2) % 2} for number in range(12)]
     load_rows(store, rows, "columns: {id: {data_type: bigint}}", limit=12)
     load_rows(store, rows[:4], limit=12)
     found = store.fetch(f"SELECT id, {field} FROM {{}}.rows ORDER BY id")
