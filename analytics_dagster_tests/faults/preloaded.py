@@ -25,7 +25,8 @@ for name in (
     "dlt.destinations.impl.duckdb.duck",
     "dlt.destinations.impl.postgres.postgres",
     "dlt.sources.helpers.requests",
-    "pyarrow.pandas_compat",  # imports pandas, which pyarrow looks for
+    "pandas",  # pyarrow looks for it
+    "pyarrow.pandas_compat",
     "pyarrow.parquet",
     "tzdata",
     "upath.implementations.local",

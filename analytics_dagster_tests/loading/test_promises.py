@@ -42,10 +42,15 @@ def file(text: str) -> ApiFile:
         *((name, ALL - {"appended"}) for name in ("clickhouse", "athena", "dremio")),
         *((name, ALL - {"appended"}) for name in ("databricks", "synapse")),
         *((name, ALL) for name in ("filesystem", "weaviate", "lancedb", "qdrant")),
+        ("dummy", {"refreshed"}),  # dlt's own for tests, the only one that merges and cannot replace
     ],
 )
 def test_each_destination_is_refused_what_it_cannot_keep(destination: str, refused: set[str]) -> None:
     assert {way for way, text in WAYS.items() if unkept([file(text)], destination)} == refused
+
+
+def test_a_resource_that_is_not_selected_is_promised_nothing() -> None:
+    assert unkept([file(UPSERTED.replace("{name: rows", "{name: rows, selected: false"))], "filesystem") == []
 
 
 def test_a_refusal_names_file_line_key_resource_promise_reason_and_remedy() -> None:
