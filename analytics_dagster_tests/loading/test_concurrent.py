@@ -233,6 +233,27 @@ def test_the_first_loads_of_all_resources(sandbox: RunningSandbox, store: Store)
     assert len(store.fetch(TABLES)) == 7  # with those of dlt and the items of orders
 
 
+def test_two_apis(sandbox: RunningSandbox, store: Store) -> None:
+    """Each makes its own dataset and tables beside the other's."""
+    stores = [store, Store(store.destination, f"{store.api}_too")]
+    gate = PROCESSES.Barrier(len(stores))
+    running = [
+        Loading(
+            one,
+            sandbox_file(sandbox.url, windowed("events", REPLACING), one.api),
+            "events",
+            day(number),
+            gate=gate,
+            ends="slowly",
+        )
+        for number, one in enumerate(stores, 1)
+    ]
+    assert [one.outcome().error for one in running] == ["", ""]
+    for number, one in enumerate(stores, 1):
+        assert one.versions("events") == versions(created(sandbox, "events", day(number)))
+        assert one.staged("events") == []
+
+
 @pytest.fixture
 def under_way(sandbox: RunningSandbox, store: Store) -> Iterator[tuple[ApiFile, Loading, Any]]:
     """A load that has the turn, and is killed in the middle of its commit when the gate opens."""
