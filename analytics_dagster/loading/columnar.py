@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlt.extract import DltResource
+from dlt.extract.extractors import MaterializedEmptyList
 
 from analytics_dagster.loading.cursor import PageStep
 
@@ -33,8 +34,10 @@ class Columnar(PageStep):
         """How many went by columns."""
 
     def _batch(self, rows: list[Any]) -> Any:
-        if not rows:  # may be dlt's word for a table that becomes empty
-            return rows
+        if not rows:
+            # Given an empty list of another kind, dlt 1.31 forgets that a table with `max_table_nesting` has
+            # rows (`seen-data`), and fails to load what else there is, such as a state.
+            return rows if isinstance(rows, MaterializedEmptyList) else None
         if self._tables is None:
             from analytics_dagster.loading.arrow import ArrowTables  # noqa: PLC0415 - pyarrow is slow to import
 

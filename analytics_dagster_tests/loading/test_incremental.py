@@ -190,6 +190,19 @@ def test_a_number_can_be_the_cursor(api: Api, duckdb_store: Store) -> None:
     assert duckdb_store.ids("rows") == [0, 1, 2, 3, 4, 5, 6]
 
 
+def test_a_load_of_nothing_new_knows_what_tables_have_rows(api: Api, duckdb_store: Store) -> None:
+    """dlt would forget it of one with `max_table_nesting`, and then fail where a state is to be stored."""
+    api.rows = [{"id": number, "t": number, "tags": [{"n": 1}]} for number in (1, 2)]
+    options = "primary_key: id\nwrite_disposition: merge\nmax_table_nesting: 1"
+    file = file_of("{cursor_path: t, initial_value: 0}", options)
+    assert load_into(duckdb_store, file, "rows").rows == 2
+    with prepare_load(file, "rows", (), duckdb_store.destination) as prepared:
+        prepared.pipeline.run(prepared.source, **prepared.options)
+        assert prepared.meter.rows == 0
+        tables = prepared.pipeline.default_schema.data_tables(seen_data_only=True)
+    assert {table.get("name") for table in tables} == {"rows", "rows__tags"}
+
+
 def test_counts_are_those_of_each_window(api: Api, duckdb_store: Store) -> None:
     api.rows = [{"id": number, "t": iso(at(day_of))} for number, day_of in enumerate([1, 1, 3])]
     file = file_of("{cursor_path: t, start_param: since, end_param: until}", DAILY)
