@@ -143,6 +143,12 @@ def inside(rows: list[Any], times: Any, start: datetime, end: datetime) -> list[
     return rows if pc.all(is_inside).as_py() else list(compress(rows, is_inside.to_pylist()))
 
 
+def first_and_last(times: Any) -> tuple[datetime, datetime]:
+    """The least and the greatest of some instants."""
+    found = pc.min_max(times).as_py()
+    return found["min"], found["max"]
+
+
 def counts_from(times: Any, starts: Sequence[datetime]) -> list[int]:
     """How many instants there are from each start to the next one.
 

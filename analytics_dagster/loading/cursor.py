@@ -51,6 +51,83 @@ def _is_plain(path: str) -> bool:
     return jsonpath.extract_simple_field_name(path) is not None
 
 
+class RowTimes:
+    """Which instant each row belongs to.
+
+    Args:
+        resource: The resource that is read; it has a cursor.
+    """
+
+    def __init__(self, resource: Resource) -> None:
+        incremental = resource.endpoint.incremental
+        assert incremental is not None
+        self.path = incremental.cursor_path
+        self.column = cast("str", cursor_column(resource))
+        self._bounds = Bounds(incremental)
+        self._find = None if _is_plain(self.path) else jsonpath.compile_path(self.path)
+
+    def at_once(self, page: list[Any]) -> Any:
+        """The instants of all rows as Arrow's; None where a row does not say plainly which it means."""
+        from analytics_dagster.loading.columns import instants  # noqa: PLC0415 - pyarrow is slow to import
+
+        if self.column != self.path or set(map(type, page)) != {dict}:
+            return None
+        times = instants([row.get(self.path) for row in page])
+        return None if times is None or times.null_count else times
+
+    def span(self, page: list[Any]) -> tuple[datetime, datetime] | None:
+        """The first and the last instant of rows; None where a row does not say plainly which it means."""
+        from analytics_dagster.loading.columns import first_and_last  # noqa: PLC0415 - pyarrow is slow to import
+
+        times = self.at_once(page) if page else None
+        return None if times is None else first_and_last(times)
+
+    def of(self, page: list[Any]) -> list[datetime | None]:
+        """The instant of each row, None where it has no cursor.
+
+        Raises:
+            ContractError: If one is finer than a column holds.
+            CursorError: If one means none, or is of no row.
+        """
+        values = map(self.value, page)
+        return [None if value is None else self.instant(value) for value in values]
+
+    def value(self, row: Any) -> Any:
+        """What a row has at the cursor's path.
+
+        Raises:
+            CursorError: If it is no row.
+        """
+        if not isinstance(row, dict):
+            raise CursorError(
+                f"A row is {row!r:.80}, which has no fields, so no cursor `{self.path}`. Check data_selector."
+            )
+        fields = cast("dict[str, Any]", row)
+        if self._find is None:
+            return fields.get(self.path)
+        return next((match.value for match in self._find.find(fields)), None)
+
+    def instant(self, value: Any) -> datetime:
+        """The instant that a cursor means.
+
+        Raises:
+            ContractError: If it is finer than a column holds.
+            CursorError: If it means none.
+        """
+        if self.column == self.path and isinstance(value, str) and _FINER.search(value):
+            raise ContractError(
+                f"The cursor `{self.path}` of a row is {value}, finer than the microseconds of a timestamp."
+                f" Write `columns: {{{self.path}: {{data_type: text}}}}`, so that it is kept as text."
+            )
+        try:
+            return self._bounds.parse(value)
+        except (ValueError, OverflowError) as error:
+            raise CursorError(
+                f"The cursor `{self.path}` of a row cannot be read:"
+                f" {error}. Check cursor_path and format in endpoint.incremental."
+            ) from None
+
+
 class PageStep(ItemTransform[Any, dict[str, Any]]):
     """A step of a dlt resource that sees a whole page at once."""
 
@@ -79,12 +156,9 @@ class ReadCursor(PageStep):
         super().__init__(self._rows if window is None else self._rows_within)
         incremental = resource.endpoint.incremental
         assert incremental is not None
-        self._path = incremental.cursor_path
-        self._bounds = Bounds(incremental)
-        self._column = cast("str", cursor_column(resource))
+        self._times = RowTimes(resource)
         self._number = is_number_cursor(incremental)
         self._required = incremental.on_cursor_value_missing == "raise"
-        self._find = None if _is_plain(self._path) else jsonpath.compile_path(self._path)
         self._window = window
         self._missing_stay = incremental.on_cursor_value_missing == "include"
         self._forget = forget
@@ -103,16 +177,14 @@ class ReadCursor(PageStep):
         return self
 
     def _rows_within(self, page: list[Any]) -> list[Any]:
-        from analytics_dagster.loading.columns import inside, instants  # noqa: PLC0415 - pyarrow is slow to import
+        from analytics_dagster.loading.columns import inside  # noqa: PLC0415 - pyarrow is slow to import
 
         assert self._window is not None
         self._pipe.get_by_type(IncrementalResourceWrapper).incremental.advance(None)  # filters nothing itself
-        if self._column == self._path and set(map(type, page)) == {dict}:
-            times = instants([row.get(self._path) for row in page])
-            if times is not None and not times.null_count:
-                return inside(page, times, self._window.start, self._window.end)
         start, end = self._window.start, self._window.end
-        times = [row.get(self._column) for row in self._rows(page)]
+        if (instants := self._times.at_once(page)) is not None:
+            return inside(page, instants, start, end)
+        times = [row.get(self._times.column) for row in self._rows(page)]
         return [
             row
             for row, time in zip(page, times, strict=True)
@@ -120,9 +192,10 @@ class ReadCursor(PageStep):
         ]
 
     def _rows(self, page: list[Any]) -> list[Any]:
+        times = self._times
         for row in page:
-            value = self._value(row)
-            if self._column == LIFTED and LIFTED in row:
+            value = times.value(row)
+            if times.column == LIFTED and LIFTED in row:
                 raise ContractError(
                     f"A row has a field `{LIFTED}`, and a column of that name keeps its cursor as an instant."
                     f" Rename it: `records: {{fields: {{api_cursor: {LIFTED}}}, drop: [{LIFTED}]}}`."
@@ -130,42 +203,18 @@ class ReadCursor(PageStep):
             if value is None:
                 if self._required:
                     raise CursorError(self._missing(row))
-                if self._column == LIFTED:
+                if times.column == LIFTED:
                     row[LIFTED] = None
             elif not self._number:
-                row[self._column] = self._instant(value)
+                row[times.column] = times.instant(value)
         return page
-
-    def _value(self, row: Any) -> Any:
-        if not isinstance(row, dict):
-            raise CursorError(
-                f"A row is {row!r:.80}, which has no fields, so no cursor"
-                f" `{self._path}`. Check data_selector."
-            )
-        fields = cast("dict[str, Any]", row)
-        if self._find is None:
-            return fields.get(self._path)
-        return next((match.value for match in self._find.find(fields)), None)
-
-    def _instant(self, value: Any) -> datetime:
-        if self._column == self._path and isinstance(value, str) and _FINER.search(value):
-            raise ContractError(
-                f"The cursor `{self._path}` of a row is {value}, finer than the microseconds of a timestamp."
-                f" Write `columns: {{{self._path}: {{data_type: text}}}}`, so that it is kept as text."
-            )
-        try:
-            return self._bounds.parse(value)
-        except (ValueError, OverflowError) as error:
-            raise CursorError(
-                f"The cursor `{self._path}` of a row cannot be read:"
-                f" {error}. Check cursor_path and format in endpoint.incremental."
-            ) from None
 
     def _missing(self, row: dict[str, Any]) -> str:
         keys = ", ".join(list(row)[:20])
-        what = "is null in a row" if self._path in row else "is not in a row"
+        path = self._times.path
+        what = "is null in a row" if path in row else "is not in a row"
         return (
-            f"The cursor `{self._path}` {what}. Its fields are: {keys}."
+            f"The cursor `{path}` {what}. Its fields are: {keys}."
             " Correct cursor_path in endpoint.incremental, or write `on_cursor_value_missing: include` or"
             " `exclude` there."
         )

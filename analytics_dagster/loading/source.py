@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import Any, cast
 
 from dlt.common import jsonpath
@@ -16,6 +15,7 @@ from analytics_dagster.loading.batches import BATCH_ROWS, gather_pages
 from analytics_dagster.loading.cursor import CountRows, ReadCursor, cursor_column, is_number_cursor
 from analytics_dagster.loading.normalizer import DECLARED, exact_schema
 from analytics_dagster.loading.parents import from_the_first
+from analytics_dagster.loading.parts import cut_into_parts
 from analytics_dagster.loading.resolve import ResolvedApi
 from analytics_dagster.loading.values import KeepValues
 from analytics_dagster.reading.auth import build_auth
@@ -143,6 +143,8 @@ def build_source(
     if cursor is not None:
         loaded.add_step(ReadCursor(resource, None if is_ordered else window, forget=forget))
     loaded.add_step(counted)
+    if window and not is_ordered:
+        cut_into_parts(loaded, resource, window, session, all_rows=batch_rows >= BATCH_ROWS)
     if not is_ordered:
         gather_pages(loaded, session.meter, batch_rows)
     return source
@@ -252,7 +254,10 @@ def _endpoint(
 
 def _incremental(incremental: Incremental, column: str, window: Window | None) -> dict[str, Any]:
     settings = incremental.model_dump(
-        exclude={"format", "start", "end", "timezone", "cursor_path", "initial_value", "end_value"},
+        exclude={
+            *("format", "start", "end", "timezone", "step", "min"),
+            *("cursor_path", "initial_value", "end_value"),
+        },
         exclude_none=True,
     )
     if is_number_cursor(incremental):
@@ -266,16 +271,11 @@ def _incremental(incremental: Incremental, column: str, window: Window | None) -
         start = None if incremental.initial_value is None else written.parse(incremental.initial_value)
         end = None if incremental.end_value is None else written.parse(incremental.end_value)
 
-    def convert(instant: datetime | None) -> Any:
-        if instant is None:
-            return None
-        return written.end(instant) if instant == end else written.start(instant)
-
     return {
         **settings,
         **_given(initial_value=start, end_value=end),
         "cursor_path": column,
-        "convert": convert,
+        "convert": written.writer(end),
     }
 
 

@@ -29,6 +29,8 @@ class ReadAhead:
             pages: How many may be under way or wait for their turn, this one included.
             later: Makes the request that is so many pages after this one.
         """
+        if self._session.is_in_own_thread:
+            return  # readings side by side are ahead as it is
         if self._coming and self._coming[0][0] != fingerprint(request):
             self.stop()  # a page was shorter than those before, so that the next begins elsewhere
         for number in range(len(self._coming), pages):

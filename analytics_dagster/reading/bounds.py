@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,7 @@ from analytics_dagster.spec import Incremental
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENT = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
+_HOUR = timedelta(hours=1)
 _EPOCHS = {"epoch": timedelta(seconds=1), "epoch_ms": timedelta(milliseconds=1)}
 _STEPS = 400  # enough days to leave a year, the coarsest text there is
 
@@ -26,7 +28,7 @@ class Bounds:
     their cursor afterwards.
 
     Args:
-        incremental: The endpoint's `incremental`.
+        incremental: The endpoint's `incremental`. `unit` is the finest unit of time in what is written.
     """
 
     def __init__(self, incremental: Incremental) -> None:
@@ -34,25 +36,50 @@ class Bounds:
         self._zone = ZoneInfo(incremental.timezone)
         self._start_exclusive = incremental.start == "exclusive"
         self._end_inclusive = incremental.end == "inclusive"
-        self._unit = _EPOCHS.get(self._format) or _finest_unit(self._format)
+        self.unit = _EPOCHS.get(self._format) or _finest_unit(self._format)
 
     def start(self, instant: datetime) -> str | int:
         """The lower bound for rows from `instant` on."""
         bound = self._least(instant)
         if self._start_exclusive:
-            return self._beyond(bound, instant, -self._unit)
+            return self._beyond(bound, instant, -self.unit)
         return bound
 
     def end(self, instant: datetime) -> str | int:
         """The upper bound for rows before `instant`."""
         last = self._most(instant - _MOMENT)
-        if self._unit > timedelta(seconds=1):
+        if self.unit > timedelta(seconds=1):
             if not self._shows_wall_clock:
                 # A rounded time with an offset: an API may take it for its first instant.
-                return self._beyond(last, instant + self._unit, self._unit)
+                return self._beyond(last, instant + self.unit, self.unit)
             if self._end_inclusive:
                 return last  # names the whole last minute, hour or day
-        return self._beyond(last, instant, self._unit)
+        return self._beyond(last, instant, self.unit)
+
+    def earliest(self, start: datetime) -> datetime:
+        """The first instant whose rows an API may send for the lower bound of `start`, by what it says."""
+        try:
+            return min(start, self.parse(self.start(start)))
+        except ValueError:  # a pattern that cannot be read back
+            return start - self.unit
+
+    def latest(self, end: datetime) -> datetime:
+        """An instant from which on no rows should come for the upper bound of `end`, by what it says."""
+        blur = self.unit + (_HOUR if self._shows_wall_clock else timedelta())  # which may come twice
+        try:
+            return max(end, self.parse(self.end(end))) + blur
+        except ValueError:
+            return end + self.unit + blur
+
+    def writer(self, end: datetime | None) -> Callable[[datetime | None], str | int | None]:
+        """What writes the bounds of a window, of which `end` is the upper one, for dlt's `convert`."""
+
+        def write(instant: datetime | None) -> str | int | None:
+            if instant is None:
+                return None
+            return self.end(instant) if instant == end else self.start(instant)
+
+        return write
 
     def parse(self, value: Any) -> datetime:
         """The instant that a row's cursor means, in UTC.

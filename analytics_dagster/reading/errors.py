@@ -46,6 +46,12 @@ class UnstableError(PageError):
     """Rows came or went while they were read, so that some may be missing; another reading may be whole."""
 
 
+class PartsError(PageError):
+    """What came for parts of a window does not add up to the window."""
+
+    permanent = True
+
+
 class SelectorError(PageError):
     """`data_selector` matches nothing in an answer."""
 

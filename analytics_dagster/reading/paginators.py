@@ -63,6 +63,16 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         """Whether there is a further page."""
         return self._pages is None or self._pages.has_next_page
 
+    @property
+    def knows_next(self) -> bool:
+        """Whether the requests for further pages are known before their turn."""
+        return isinstance(self._pages, dlt_paginators.RangePaginator)
+
+    @property
+    def expected(self) -> int | None:
+        """How many rows there should be in all; None where nothing states it."""
+        return self._tally.expected
+
     def init_request(self, request: Request) -> None:
         """Prepare the first request."""
         # dlt writes the place of the next page into the very dicts of the configuration, where another

@@ -100,10 +100,15 @@ class ApiSession(requests.Session):
         self._closed = threading.Event()
         self._sleep = sleep or self._closed.wait
         self._longest = retry.max_wait.total_seconds()
-        place = origin(client.base_url)
-        self._budget = budget_of(place, limits.requests, limits.per, limits.concurrency)
+        self.place = origin(client.base_url)
+        self._budget = budget_of(self.place, limits.requests, limits.per, limits.concurrency)
         # dlt knows by the name of a thread to which load it belongs.
-        self._threads = ThreadPoolExecutor(limits.concurrency, f"{Container.thread_pool_prefix()}ahead")
+        self._own = threading.local()
+        self._threads = ThreadPoolExecutor(
+            limits.concurrency,
+            f"{Container.thread_pool_prefix()}ahead",
+            initializer=lambda: setattr(self._own, "is_here", True),
+        )
         self._room = threading.Semaphore(limits.concurrency)
         self._wire = Wire(client, limits, redact, meter, self._budget, self._closed)
         self.mount("https://", self._wire)
@@ -134,6 +139,15 @@ class ApiSession(requests.Session):
     def start(self, work: Callable[[], T]) -> Future[T] | None:
         """Do something in a thread of its own; None where so many results wait already to be `taken`."""
         return self._threads.submit(work) if self._room.acquire(blocking=False) else None
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do something in a thread of its own, as soon as one is free."""
+        self._threads.submit(work)
+
+    @property
+    def is_in_own_thread(self) -> bool:
+        """Whether this is a thread of `send_ahead`, `start` or `run`, which must not wait for another one."""
+        return getattr(self._own, "is_here", False)
 
     def taken(self) -> None:
         """A result of `start` waits no more."""

@@ -7,12 +7,20 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
 
-from analytics_dagster.spec.api import Partitions, Resource
-from analytics_dagster.spec.placeholders import Mistake, parents, sends_bound, without_value
+from analytics_dagster.spec.api import Resource
+from analytics_dagster.spec.endpoint import Incremental
+from analytics_dagster.spec.placeholders import Mistake, bounds_sent, parents, without_value
 from analytics_dagster.spec.problems import nearest, one_of
 from analytics_dagster.spec.windows import start_problem
 
 _CURSOR = ("endpoint", "incremental")
+_FIRST_START = datetime(2024, 1, 1)  # noqa: DTZ001  wall time
+_SECOND_STARTS = {
+    "hour": datetime(2024, 1, 1, 1),  # noqa: DTZ001
+    "day": datetime(2024, 1, 2),  # noqa: DTZ001
+    "week": datetime(2024, 1, 8),  # noqa: DTZ001
+    "month": datetime(2024, 2, 1),  # noqa: DTZ001
+}
 
 
 def table_key(name: str) -> str:
@@ -91,6 +99,8 @@ def windows(resource: Resource) -> Iterator[Mistake]:
         yield Mistake(
             (*_CURSOR, "end_param"), "start_param and end_param are the same; one would overwrite the other"
         )
+    if cursor:
+        yield from _steps(resource, cursor)
     if partitions is None:
         yield from (Mistake(("endpoint", *m.path), m.message) for m in without_value(endpoint))
         return
@@ -116,18 +126,63 @@ def windows(resource: Resource) -> Iterator[Mistake]:
             "a row without a cursor is in no window, so each run would add it again; write raise or exclude, "
             "or on_rerun: merge with a primary_key",
         )
-    if not sends_bound(endpoint):
+    if not bounds_sent(endpoint):
         yield Mistake(
             _CURSOR,
             "no request would tell the API the window, so each run would read everything; "
             "give start_param and end_param, or write "
             '"{incremental.start_value}" in path, params, json, data or headers',
         )
-    if _writes_bounds_alike(cursor.format, partitions):
+    if _writes_alike(cursor.format, _SECOND_STARTS[partitions.every]):
         yield Mistake(
             (*_CURSOR, "format"),
             f"with partitions every {partitions.every}, this format writes both bounds of a window alike, "
             "so the API could not tell windows apart; write iso, or take longer windows",
+        )
+
+
+def _steps(resource: Resource, cursor: Incremental) -> Iterator[Mistake]:
+    """Whether the windows of requests can be as `step` and `min` say."""
+    step = cursor.step
+    for key in ("step", "min"):
+        if key in cursor.model_fields_set and not resource.partitions:
+            yield Mistake(
+                (*_CURSOR, key),
+                "what is new since the stored cursor has no end, so it cannot be cut; "
+                "add partitions, or leave it out",
+            )
+            return
+    if not cursor.min:
+        yield Mistake((*_CURSOR, "min"), "expected a duration such as 1h; to cut no window, write step: none")
+    if not step:
+        return
+    if "min" in cursor.model_fields_set and cursor.min > step:
+        yield Mistake((*_CURSOR, "min"), "min is longer than step; make it shorter, or leave one of both out")
+    if missing := {"start", "end"} - bounds_sent(resource.endpoint):
+        yield Mistake(
+            (*_CURSOR, "step"),
+            f"no request would tell the API the {one_of(sorted(missing), last='and')} of a step; give"
+            ' start_param and end_param, or write "{incremental.start_value}" and "{incremental.end_value}"',
+        )
+    elif _writes_alike(cursor.format, _FIRST_START + step):
+        yield Mistake(
+            (*_CURSOR, "step"),
+            "the format writes both bounds of a step alike; make it longer, or take a finer format",
+        )
+    if cursor.on_cursor_value_missing == "include":
+        yield Mistake(
+            (*_CURSOR, "on_cursor_value_missing"),
+            "a row without a cursor is in no step, and would come with each of them; write raise or exclude",
+        )
+    if cursor.row_order:
+        yield Mistake(
+            (*_CURSOR, "row_order"), "with step, each request has an end of its own; leave row_order out"
+        )
+    if resource.parent:
+        yield Mistake(
+            (*_CURSOR, "step"),
+            "a resource with a parent is asked for once for each of its rows, with the whole window;"
+            " leave step out, and take shorter partitions",
         )
 
 
@@ -174,16 +229,10 @@ def _listed(names: str | list[str] | None) -> list[str]:
     return [names] if isinstance(names, str) else names or []
 
 
-def _writes_bounds_alike(time_format: str | None, partitions: Partitions) -> bool:
+def _writes_alike(time_format: str | None, other: datetime) -> bool:
+    """Whether a format writes another wall time like the start of 2024."""
     pattern = "%Y-%m-%d" if time_format == "date" else time_format or "iso"
-    after = {
-        "hour": datetime(2024, 1, 1, 1),  # noqa: DTZ001  wall time
-        "day": datetime(2024, 1, 2),  # noqa: DTZ001
-        "week": datetime(2024, 1, 8),  # noqa: DTZ001
-        "month": datetime(2024, 2, 1),  # noqa: DTZ001
-    }[partitions.every]
-    start = datetime(2024, 1, 1)  # noqa: DTZ001
-    return "%" in pattern and start.strftime(pattern) == after.strftime(pattern)
+    return "%" in pattern and _FIRST_START.strftime(pattern) == other.strftime(pattern)
 
 
 def family(resource: Resource, names: Sequence[str]) -> Iterator[Mistake]:

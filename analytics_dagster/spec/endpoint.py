@@ -1,5 +1,6 @@
 """How one resource is asked for: request, pages, selector and cursor."""
 
+from datetime import timedelta
 from typing import Any, Literal
 
 from pydantic import Field
@@ -8,7 +9,7 @@ from analytics_dagster.spec.auth import Auth
 from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.paginators import Paginator
 from analytics_dagster.spec.texts import JsonPath, Names, TimeFormat
-from analytics_dagster.spec.units import Timezone
+from analytics_dagster.spec.units import Step, Timezone
 
 
 class Incremental(Model):
@@ -38,6 +39,16 @@ class Incremental(Model):
     start: Literal["inclusive", "exclusive"] = "inclusive"
     end: Literal["exclusive", "inclusive"] = "exclusive"
     timezone: Timezone = Field(default="UTC", description="Of bounds and of cursors that carry no offset.")
+    step: Step | None = Field(
+        default=None,
+        description="The longest window that one request asks for; none: each window is asked for in one"
+        " piece. Without it, a window of many pages is cut where that makes it faster.",
+    )
+    min: Step = Field(
+        default=timedelta(minutes=1),
+        json_schema_extra={"default": "1m"},
+        description="The shortest window to which one is cut where nothing in the file says how long.",
+    )
 
 
 class ResponseAction(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from string import Formatter
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from analytics_dagster.spec import templates
 from analytics_dagster.spec.endpoint import Endpoint
@@ -54,11 +54,18 @@ def parents(endpoint: Endpoint) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def sends_bound(endpoint: Endpoint) -> bool:
-    """Whether a request tells the API where the window starts or ends."""
+def bounds_sent(endpoint: Endpoint) -> set[Literal["start", "end"]]:
+    """Which bounds of the window a request tells the API."""
     cursor = endpoint.incremental
-    named = cursor is not None and (cursor.start_param or cursor.end_param)
-    return bool(named) or any(field.startswith("incremental.") for _, field in _fields(endpoint))
+    found: set[Literal["start", "end"]] = set()
+    if cursor and cursor.start_param:
+        found.add("start")
+    if cursor and cursor.end_param:
+        found.add("end")
+    for _, field in _fields(endpoint):
+        if field.startswith("incremental."):
+            found.add("end" if field == "incremental.end_value" else "start")
+    return found
 
 
 def without_value(endpoint: Endpoint) -> Iterator[Mistake]:

@@ -40,6 +40,19 @@ def parse_duration(value: Any) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def parse_step(value: Any) -> timedelta:
+    """Read a duration that is not zero; zero is what `none` means.
+
+    Raises:
+        ValueError: If the value is neither a duration nor `none`.
+    """
+    if value in ("none", timedelta()):
+        return timedelta()
+    if not (step := parse_duration(value)):
+        raise ValueError(f"expected a duration such as 1h or 24h, or none, not {shown(value)}")
+    return step
+
+
 def parse_size(value: Any) -> int:
     """Read a number of bytes such as `500MB` or `1GB` (powers of ten).
 
@@ -107,6 +120,11 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     WithJsonSchema({"type": ["string", "number"], "examples": ["30s", "10m", "1h"]}),
+]
+Step = Annotated[
+    timedelta,
+    BeforeValidator(parse_step),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["1h", "24h", "none"]}),
 ]
 Size = Annotated[
     int,

@@ -256,6 +256,12 @@ FILES: list[tuple[str, int, str, str]] = [
 
 # A resource whose first line is line 5 of its file.
 RESOURCES: list[tuple[str, int, str, str]] = [
+    (
+        WINDOWED.replace("since", "since, end_param: u, step: 6h") + '  path: "x/{resources.b.id}"',
+        10,
+        ".endpoint.incremental.step",
+        "once for each of its rows",
+    ),
     ("nam: a", 5, ".nam", "did you mean `name`?"),
     ("name: 1a", 5, ".name", "begins with a letter"),
     ("name: a\nendpoint:\npath: a", 7, ".path", "it belongs below `endpoint`"),
@@ -521,6 +527,41 @@ WINDOWS: list[tuple[str, str, int, str, str]] = [
     ("since", "since, last_value_func: min", 10, ".endpoint.incremental.last_value_func", "forward in time"),
     ("every: day", "every: hour", 10, "", ""),
     ("since", "since, format: '%Y-%m'", 10, ".endpoint.incremental.format", "both bounds of a window alike"),
+    ("since", "since, end_param: u, step: 6h, min: 1h", 10, "", ""),
+    ("since", "since, step: none", 10, "", ""),
+    ("since", "since, step: 6h", 10, ".endpoint.incremental.step", "the API the end of a step"),
+    ("since", "since, step: six", 10, ".endpoint.incremental.step", "expected a duration"),
+    ("since", "since, step: 0s", 10, ".endpoint.incremental.step", "such as 1h or 24h, or none"),
+    ("since", "since, end_param: u, min: none", 10, ".endpoint.incremental.min", "write step: none"),
+    ("since", "since, end_param: u, step: 1h, min: 2h", 10, ".endpoint.incremental.min", "longer than step"),
+    (
+        "since",
+        "since, end_param: u, step: 6h, format: date",
+        10,
+        ".endpoint.incremental.step",
+        "both bounds of a step alike",
+    ),
+    (
+        "since",
+        "since, end_param: u, step: 6h, row_order: asc",
+        10,
+        ".endpoint.incremental.row_order",
+        "an end of its own",
+    ),
+    (
+        "since",
+        "since, end_param: u, step: 6h, on_cursor_value_missing: include",
+        10,
+        ".endpoint.incremental.on_cursor_value_missing",
+        "in no step",
+    ),
+    (
+        "partitions: {every: day, start: 2024-01-01}\nendpoint:\n  incremental: {cursor_path: t, ",
+        "\nendpoint:\n  incremental: {cursor_path: t, step: 6h, ",
+        10,
+        ".endpoint.incremental.step",
+        "add partitions",
+    ),
 ]
 
 
