@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from array import array
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain, compress
 from os import urandom
 from types import NoneType
@@ -25,6 +25,7 @@ _OWN_SIZES = ("precision", "scale", "timezone")
 _EXACT_IN_DOUBLE = 2**53
 _MANY_CELLS = 1_000_000
 _MOST_EMPTY = 4  # cells for each value
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT, _LOCAL = pa.timestamp("us", "UTC"), pa.timestamp("us")
 _PLAIN: dict[str, tuple[Any, set[type]]] = {
     "text": (pa.string(), {str}),
@@ -143,10 +144,45 @@ def inside(rows: list[Any], times: Any, start: datetime, end: datetime) -> list[
     return rows if pc.all(is_inside).as_py() else list(compress(rows, is_inside.to_pylist()))
 
 
+def not_before(rows: list[Any], times: Any, start: datetime | None) -> tuple[list[Any], Any]:
+    """The rows from a start on, and the instants of these.
+
+    Args:
+        rows: All rows.
+        times: The instant of each.
+        start: None for all rows.
+    """
+    if start is None:
+        return rows, times
+    is_new = pc.greater_equal(times, pa.scalar(start, _INSTANT))
+    if pc.all(is_new).as_py():
+        return rows, times
+    return list(compress(rows, is_new.to_pylist())), times.filter(is_new)
+
+
+def at_either_end(times: Any, start: datetime | None) -> dict[int, datetime]:
+    """The instants that are the start or the last of all, by their places.
+
+    Args:
+        times: The instants.
+        start: None where there is none.
+    """
+    is_asked = pc.equal(times, pc.max(times))
+    if start is not None:
+        is_asked = pc.or_(is_asked, pc.equal(times, pa.scalar(start, _INSTANT)))
+    places = pc.indices_nonzero(is_asked)
+    return dict(zip(places.to_pylist(), _datetimes(times.take(places)), strict=True))
+
+
+def _datetimes(times: Iterable[Any]) -> list[datetime]:
+    """Arrow's instants as Python's; Arrow itself would import pandas for it, where that is installed."""
+    return [_EPOCH + timedelta(microseconds=time.cast(pa.int64()).as_py()) for time in times]
+
+
 def first_and_last(times: Any) -> tuple[datetime, datetime]:
     """The least and the greatest of some instants."""
-    found = pc.min_max(times).as_py()
-    return found["min"], found["max"]
+    first, last = _datetimes([pc.min(times), pc.max(times)])
+    return first, last
 
 
 def counts_from(times: Any, starts: Sequence[datetime]) -> list[int]:

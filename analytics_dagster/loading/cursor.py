@@ -153,12 +153,17 @@ class ReadCursor(PageStep):
     placement_affinity: ClassVar[float] = 0.5
 
     def __init__(self, resource: Resource, window: Window | None, *, forget: bool) -> None:
-        super().__init__(self._rows if window is None else self._rows_within)
+        super().__init__(self._new_rows if window is None else self._rows_within)
         incremental = resource.endpoint.incremental
         assert incremental is not None
         self._times = RowTimes(resource)
         self._number = is_number_cursor(incremental)
         self._required = incremental.on_cursor_value_missing == "raise"
+        self._is_usual = (
+            incremental.last_value_func == "max"
+            and incremental.end_value is None
+            and not incremental.row_order
+        )
         self._window = window
         self._missing_stay = incremental.on_cursor_value_missing == "include"
         self._forget = forget
@@ -190,6 +195,28 @@ class ReadCursor(PageStep):
             for row, time in zip(page, times, strict=True)
             if (self._missing_stay if time is None else start <= time < end)
         ]
+
+    def _new_rows(self, page: list[Any]) -> list[Any]:
+        """Have dlt look only at the rows that it decides on or remembers: of the start, and the last instant.
+
+        Earlier ones are old. Those between are new, and none of them stays in the state.
+        """
+        from analytics_dagster.loading.columns import at_either_end, not_before  # noqa: PLC0415 - pyarrow is slow to import
+
+        known = self._pipe.get_by_type(IncrementalResourceWrapper).incremental
+        known._advanced = False  # so that it filters; `advance` sets it
+        start = known.start_value
+        is_usual = self._is_usual and (start is None or (isinstance(start, datetime) and start.tzinfo))
+        times = self._times.at_once(page) if is_usual else None
+        if times is None:
+            return self._rows(page)
+        path = self._times.path
+        page, times = not_before(page, times, start)
+        asked = {place: {**page[place], path: time} for place, time in at_either_end(times, start).items()}
+        kept = {id(row) for row in known(list(asked.values())) or ()}
+        known.advance(None)
+        dropped = {place for place, row in asked.items() if id(row) not in kept}
+        return [row for place, row in enumerate(page) if place not in dropped] if dropped else page
 
     def _rows(self, page: list[Any]) -> list[Any]:
         times = self._times
