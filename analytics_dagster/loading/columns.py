@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import chain, compress
@@ -174,14 +174,14 @@ def at_either_end(times: Any, start: datetime | None) -> dict[int, datetime]:
     return dict(zip(places.to_pylist(), _datetimes(times.take(places)), strict=True))
 
 
-def _datetimes(times: Iterable[Any]) -> list[datetime]:
+def _datetimes(times: Any) -> list[datetime]:
     """Arrow's instants as Python's; Arrow itself would import pandas for it, where that is installed."""
-    return [_EPOCH + timedelta(microseconds=time.cast(pa.int64()).as_py()) for time in times]
+    return [_EPOCH + timedelta(microseconds=count) for count in times.cast(pa.int64()).to_pylist()]
 
 
 def first_and_last(times: Any) -> tuple[datetime, datetime]:
     """The least and the greatest of some instants."""
-    first, last = _datetimes([pc.min(times), pc.max(times)])
+    first, last = _datetimes(pa.array([pc.min(times), pc.max(times)]))
     return first, last
 
 

@@ -36,6 +36,7 @@ class Scenario:
     shape: Shape = "flat"
     delay: float = 0
     destination: Literal["duckdb", "postgres"] = "duckdb"
+    paging: Literal["offset", "cursor"] = "offset"
     full: bool = False
 
 
@@ -102,7 +103,7 @@ def _load(scenario: Scenario, name: str, server: RunningServer, served: Contents
         own_database() if postgres else nullcontext(f"{directory}/rows.duckdb") as to,
     ):
         place = Path(directory)
-        job = Job(server.url, scenario.page_size, scenario.shape, scenario.destination, to)
+        job = Job(server.url, scenario.page_size, scenario.shape, scenario.destination, to, scenario.paging)
         module = f"{__package__}.contenders"
         modules = shared / f"{name}.modules"
         before = server.status()

@@ -24,6 +24,15 @@ SCENARIOS = [
     Scenario("flat-1000", "100,000 flat rows, pages of 1,000", 100_000, 1_000, _ALL),
     Scenario("flat-100", "100,000 flat rows, pages of 100", 100_000, 100, _ALL),
     Scenario("slow", "20,000 flat rows, pages of 100, 50 ms a request", 20_000, 100, _ALL, delay=0.05),
+    Scenario(
+        "cursor",
+        "a day of 20,000 flat rows, cursors to pages of 100, 50 ms a request",
+        20_000,
+        100,
+        ("dlt_default", "dlt_parquet", "ours_load"),
+        delay=0.05,
+        paging="cursor",
+    ),
     Scenario("nested", "50,000 nested rows, with a child table", 50_000, 1_000, _ALL, shape="nested"),
     Scenario("json", "the same 50,000 rows, nested values as JSON", 50_000, 1_000, _ALL, shape="json"),
     Scenario(

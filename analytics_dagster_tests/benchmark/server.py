@@ -1,6 +1,7 @@
 """The API that all contenders read: a process of its own that answers from a file, to cost next to nothing.
 
-`GET /events?offset=&limit=&created_after=&created_before=` answers `{"data": […], "total": n}`; `GET /status`
+`GET /events?offset=&limit=&created_after=&created_before=` answers `{"data": […], "total": n}`. `GET /feed`
+takes `cursor` in place of `offset`, and answers with the `next` cursor in place of a total. `GET /status`
 says what the server has spent.
 """
 
@@ -70,12 +71,18 @@ class _Rows:
                 self._starts.append(self._starts[-1] + len(line))
             self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def page(self, query: dict[str, list[str]]) -> bytes:
+    def page(self, query: dict[str, list[str]], *, is_feed: bool) -> bytes:
         first = self._first_from(query.get("created_after"), 0)
         end = self._first_from(query.get("created_before"), len(self._starts) - 1)
-        offset, limit = int(query.get("offset", ["0"])[0]), int(query.get("limit", ["100"])[0])
+        offset, limit = (
+            int(query.get("cursor" if is_feed else "offset", ["0"])[0]),
+            int(query.get("limit", ["100"])[0]),
+        )
         start, stop = (min(first + number, end) for number in (offset, offset + limit))
         rows = self._bytes[self._starts[start] : self._starts[stop]].rstrip(b"\n").replace(b"\n", b",")
+        if is_feed:
+            following = b'"%d"' % (offset + limit) if stop < end else b"null"
+            return b'{"data":[%b],"next":%b}' % (rows, following)
         return b'{"data":[%b],"total":%d}' % (rows, end - first)
 
     def _first_from(self, instant: list[str] | None, otherwise: int) -> int:
@@ -111,7 +118,7 @@ class _Connection(asyncio.Protocol):
                 self._answer(orjson.dumps(Status(time.process_time(), _Connection.requests)))
                 continue
             _Connection.requests += 1
-            body = self._rows.page(parse_qs(url.query))
+            body = self._rows.page(parse_qs(url.query), is_feed=url.path == "/feed")
             asyncio.get_running_loop().call_later(self._delay, self._answer, body)
 
     def _answer(self, body: bytes) -> None:

@@ -19,6 +19,7 @@ from analytics_dagster.loading.load import until_stable
 from analytics_dagster.loading.parts import _whole
 from analytics_dagster.loading.resolve import resolve
 from analytics_dagster.loading.source import api_session, build_source
+from analytics_dagster.reading import budget
 from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.cuts import Cuts
 from analytics_dagster.reading.errors import PartsError, RequestError
@@ -259,6 +260,17 @@ def test_a_resource_whose_parts_do_not_add_up_is_not_cut_again() -> None:
         api.asked.clear()
         assert read_at(url, day(2)) == list(range(1000, 2000))
     assert len(api.windows) == 1
+
+
+def test_parts_keep_to_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(budget._SECONDS, "second", 0.2)
+    api, seen = Api(evenly(300)), list[float]()
+    api.before = lambda _: seen.append(time.monotonic())
+    assert read(api, limits="{concurrency: 4, requests: 8, per: second}") == list(range(300))
+    seen.sort()
+    assert len(api.windows) > 1
+    assert api.most_at_once <= 4
+    assert all(later - earlier >= 0.2 for earlier, later in zip(seen, seen[8:], strict=False))
 
 
 def test_an_api_that_refuses_a_part_is_asked_for_the_window() -> None:

@@ -10,6 +10,8 @@ from typing import Literal
 class Job:
     """What to load: `/events` of `url`, in pages of `page_size`, into the table `benchmark.events`.
 
+    With `paging` by cursor, it is the window of 2024-01-01 of `/feed`.
+
     `shape` is a `Shape` of the data; `to` is a DuckDB file, or the connection string of a PostgreSQL
     database.
     """
@@ -19,3 +21,4 @@ class Job:
     shape: Literal["flat", "nested", "json"]
     destination: Literal["duckdb", "postgres"]
     to: str
+    paging: Literal["offset", "cursor"] = "offset"
