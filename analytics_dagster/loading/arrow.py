@@ -10,24 +10,24 @@ import dlt
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
-from dlt.common.normalizers.json.helpers import normalize_table_identifier
-from dlt.common.normalizers.utils import generate_dlt_id
+from dlt.common.normalizers.json.helpers import get_propagation_mapping, normalize_table_identifier
 from dlt.common.schema import Schema
 from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
-from dlt.common.schema.utils import is_complete_column, is_nullable_column, normalize_table_identifiers
+from dlt.common.schema.utils import (
+    is_complete_column,
+    is_nullable_column,
+    new_table,
+    normalize_table_identifiers,
+)
 from dlt.common.storages.load_package import load_package_state
 from dlt.common.time import UTC_NAME, get_context_timezone_name
 from dlt.extract import DltResource
+from dlt.extract.items import TableNameMeta
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
-from analytics_dagster.loading.columns import (
-    Columns,
-    UnfitError,
-    arrow_column,
-    flat_columns,
-    random_ids,
-)
-from analytics_dagster.loading.normalizer import MOST_COLUMNS, kept_text
+from analytics_dagster.loading.columns import UnfitError, arrow_column, random_ids
+from analytics_dagster.loading.nested import RowTable, row_tables
+from analytics_dagster.loading.normalizer import MOST_COLUMNS, MOST_TABLES, kept_text
 
 pa = cast("Any", pyarrow)
 
@@ -38,14 +38,19 @@ class ArrowTables:
     """Makes Arrow tables of the rows of one resource; to be made while dlt extracts them.
 
     Args:
-        resource: dlt's resource that the rows come from.
+        resource: dlt's resource that is extracted.
     """
 
     def __init__(self, resource: DltResource) -> None:
         self._load_id = str(load_package_state().get("load_id"))
         self._caps = Container()[DestinationCapabilitiesContext]
+        self._schema = dlt.current.source_schema()
+        self._resource = resource.name
         self._name = ""
         self._may_grow = True
+        nowhere = cast("Any", None)
+        config: Any = SimpleNamespace(destination_capabilities=self._caps)
+        self._rows: Any = JsonLItemsNormalizer(nowhere, nowhere, nowhere, self._schema, self._load_id, config)
         destination = dlt.current.pipeline().destination.destination_name
         self._works = (
             destination in _DESTINATIONS and get_context_timezone_name() == UTC_NAME and self._begin(resource)
@@ -57,84 +62,166 @@ class ArrowTables:
         Returns:
             Whether dlt's schema contract lets a table be known before its rows are.
         """
-        schema = dlt.current.source_schema()
+        schema = self._schema
         table: Any = resource.compute_table_schema()
         self._name = table["name"] = normalize_table_identifier(schema, schema.naming, table["name"])
         table = normalize_table_identifiers(table, schema.naming)
         if schema.resolve_contract_settings_for_table(self._name, table) != DEFAULT_SCHEMA_CONTRACT_MODE:
             return False
         schema.update_table(table, normalize_identifiers=False, merge_compound_props=False)
+        _keep_known(resource, schema, self._name)
         return True
 
-    def table(self, rows: list[Any]) -> Any:
-        """Rows as an Arrow table; None if they have to go by rows."""
+    def tables(self, rows: list[Any]) -> dict[str, Any] | None:
+        """Rows as Arrow tables, by their names; nested ones come last. None if they have to go by rows."""
         if not self._works:
             return None
         try:
-            return self._table(rows)
+            return self._tables(rows)
         except UnfitError:
             # What columns these rows add is known when dlt normalizes them, after all have been read.
             self._may_grow = False
             return None
 
-    def _table(self, rows: list[Any]) -> Any:
+    def _tables(self, rows: list[Any]) -> dict[str, Any]:
         if set(map(type, rows)) != {dict}:
             raise UnfitError
-        schema = dlt.current.source_schema()
-        normalizer: Any = schema.data_item_normalizer
-        values = flat_columns(normalizer, self._name, rows)
-        if not normalizer.own_columns.isdisjoint(values):
-            raise UnfitError
+        normalizer: Any = self._schema.data_item_normalizer
         if normalizer._get_root_row_id_type(self._name) != "random":
             raise UnfitError
-        load_id, row_id = normalizer.c_dlt_load_id, normalizer.c_dlt_id
-        new = self._new_columns(schema, values, {load_id: self._load_id, row_id: generate_dlt_id()})
-        columns = {**schema.get_table_columns(self._name), **new.get("columns", {})}
+        tables = row_tables(normalizer, self._name, rows)
+        if len(self._schema.tables.keys() | {table.name for table in tables}) > MOST_TABLES:
+            raise UnfitError
+        own: dict[str, dict[str, Any]] = {}
+        made: dict[str, Any] = {}
+        new: list[Any] = []
+        for table in tables:
+            own[table.name] = self._own_columns(normalizer, table, own)
+            partial, made[table.name] = self._table(normalizer, table, own[table.name])
+            if partial["columns"]:
+                new.append(partial)
+        for partial in new:
+            self._schema.update_table(partial, normalize_identifiers=False)
+        for name in made.keys() - {self._name}:
+            self._schema.tables[name] = cast("Any", _Nested(self._schema.tables[name], self._resource))
+        return made
+
+    def _own_columns(
+        self, normalizer: Any, table: RowTable, own: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """The columns that dlt adds: ids, and those of a nested row's parent and of the row that has all."""
+        ids = {normalizer.c_dlt_id: random_ids(table.count)}
+        if table.parent is None:
+            return {normalizer.c_dlt_load_id: pa.repeat(self._load_id, table.count), **ids}
+        parents, number = own[table.parent.name], pa.array(table.parents)
+        linked = {
+            normalizer.c_dlt_parent_id: parents[normalizer.c_dlt_id].take(number),
+            normalizer.c_dlt_list_idx: pa.array(table.places),
+            **ids,
+        }
+        config: Any = normalizer.get_normalizer_config(self._schema).get("propagation") or {}
+        given = get_propagation_mapping(config, self._name, is_root=True)
+        if not given:
+            return linked
+        if given != {normalizer.c_dlt_id: normalizer.c_dlt_root_id}:
+            raise UnfitError
+        inherited = normalizer.c_dlt_id if table.parent.parent is None else normalizer.c_dlt_root_id
+        return {normalizer.c_dlt_root_id: parents[inherited].take(number), **linked}
+
+    def _table(self, normalizer: Any, table: RowTable, own: Mapping[str, Any]) -> tuple[Any, Any]:
+        """What is new of a table for dlt's schema, and its rows as Arrow's table."""
+        schema = self._schema
+        if not normalizer.own_columns.isdisjoint(table.columns):
+            raise UnfitError
+        parent = cast("Any", table.parent and table.parent.name)
+        known: Any = schema.tables.get(table.name)
+        if known is None:
+            if normalize_table_identifier(schema, schema.naming, table.name) != table.name:
+                raise UnfitError
+            known = new_table(table.name, parent)
+        elif known.get("parent") != parent:
+            raise UnfitError
+        before = cast("dict[str, Any]", known["columns"])
+        columns = {name: column for name, column in before.items() if is_complete_column(column)}
+        new = self._new_columns(table, before, columns, own)
         if len(columns) > MOST_COLUMNS:
             raise UnfitError
-        known = _columns(schema, self._name)
-        if any(not is_nullable_column(known[name]) for name in known.keys() - columns.keys()):
+        if any(not is_nullable_column(before[name]) for name in before.keys() - columns.keys()):
             raise UnfitError
-        arrays: dict[str, Any] = {
-            load_id: pa.repeat(self._load_id, len(rows)),
-            row_id: random_ids(len(rows)),
-        }
+        arrays: dict[str, Any] = dict(own)
         for name, column in columns.items():
-            if name in values:
-                arrays[name] = arrow_column(values[name], column)
+            if name in table.columns:
+                arrays[name] = arrow_column(table.columns[name], column)
             if not is_nullable_column(column) and (name not in arrays or arrays[name].null_count):
                 raise UnfitError
-        if new:
-            schema.update_table(new, normalize_identifiers=False)
         fields = [
             pa.field(name, arrays[name].type, nullable=is_nullable_column(column))
             for name, column in columns.items()
             if name in arrays
         ]
-        return pa.Table.from_arrays([arrays[field.name] for field in fields], schema=pa.schema(fields))
+        made = pa.Table.from_arrays([arrays[field.name] for field in fields], schema=pa.schema(fields))
+        return {**known, "columns": new}, made
 
-    def _new_columns(self, schema: Schema, values: Columns, own: Mapping[str, str]) -> Any:
-        """What dlt adds to the table for the first value of each column that has no type yet."""
-        known = _columns(schema, self._name)
+    def _new_columns(
+        self, table: RowTable, before: Mapping[str, Any], columns: dict[str, Any], own: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What dlt adds for the first value of each column that has no type yet, added to `columns` too."""
         firsts: dict[str, Any] = {}
-        for name, column in values.items():
-            if name not in known or not is_complete_column(known[name]):
-                first = next((value for value in column if value is not None), None)
+        for name, values in table.columns.items():
+            if name not in columns:
+                first = next((value for value in values if value is not None), None)
                 if first is not None:
                     firsts[name] = kept_text(first, fits=True)
-        firsts |= {name: value for name, value in own.items() if name not in known}
+        firsts |= {name: array[0].as_py() for name, array in own.items() if name not in columns}
         if not firsts:
             return {}
         if not self._may_grow:
             raise UnfitError
-        nowhere = cast("Any", None)
-        config: Any = SimpleNamespace(destination_capabilities=self._caps)
-        rows: Any = JsonLItemsNormalizer(nowhere, nowhere, nowhere, schema, self._load_id, config)
-        row, new = rows._coerce_row(self._name, None, firsts)
-        if row.keys() != firsts.keys():
-            raise UnfitError  # one would go into a variant column
+        new: dict[str, Any] = {}
+        for name, first in firsts.items():
+            stored, new[name], _ = self._rows._coerce_non_null_value(before, table.name, name, first)
+            if stored != name:
+                raise UnfitError  # it would go into a variant column
+        columns |= new
         return new
 
 
-def _columns(schema: Schema, table: str) -> dict[str, Any]:
-    return cast("Any", schema.tables[table])["columns"]
+class _Nested(dict[str, Any]):
+    """A nested table's schema.
+
+    dlt 1.31 has "resource" for root tables alone, and yet asks for it where it counts what was extracted
+    (`Extract._compute_metrics`), as if it never were nested tables.
+    """
+
+    def __init__(self, table: Any, resource: str) -> None:
+        super().__init__(table)
+        self._resource = resource
+
+    def __missing__(self, key: str) -> Any:
+        if key == "resource":
+            return self._resource
+        raise KeyError(key)
+
+
+def _keep_known(resource: DltResource, schema: Schema, root: str) -> None:
+    """Have dlt's extractor of Arrow tables leave dlt's schema as it is.
+
+    It would take a nested table for another root table, and a column of JSON for one of text.
+    """
+    compute = resource.compute_table_schema
+
+    def compute_table_schema(item: Any = None, meta: Any = None) -> Any:
+        if not isinstance(item, pa.Table):
+            return compute(item, meta)
+        name = meta.table_name if isinstance(meta, TableNameMeta) else root
+        known: Any = schema.tables[name]
+        if name == root:
+            table: Any = normalize_table_identifiers(compute(), schema.naming)
+        else:
+            table = new_table(name, known["parent"])
+        for name, column in known["columns"].items():
+            if column.get("data_type") == "json":
+                table["columns"].setdefault(name, {"name": name})["data_type"] = "json"
+        return table
+
+    resource.compute_table_schema = compute_table_schema

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dlt.extract import DltResource
+import dlt
 from dlt.extract.extractors import MaterializedEmptyList
 
 from analytics_dagster.loading.cursor import PageStep
@@ -14,21 +15,17 @@ if TYPE_CHECKING:
 
 
 class Columnar(PageStep):
-    """Last of all steps: make an Arrow table of each batch of rows.
+    """Last of all steps: make Arrow tables of each batch of rows, one of them and one of each nested table.
 
     dlt infers the type of a new column from its first value, and is asked for it here. A batch with a value
-    that is not plainly of its column's type goes dlt's way by rows, and so does one with nested tables, or of
-    which the schema contract may have something to say.
-
-    Args:
-        resource: dlt's resource that the rows come from.
+    that is not plainly of its column's type goes dlt's way by rows, and so does one of which the schema
+    contract may have something to say.
     """
 
     placement_affinity: ClassVar[float] = 5
 
-    def __init__(self, resource: DltResource) -> None:
+    def __init__(self) -> None:
         super().__init__(self._batch)
-        self._resource = resource
         self._tables: ArrowTables | None = None
         self.rows = 0
         """How many went by columns."""
@@ -41,9 +38,14 @@ class Columnar(PageStep):
         if self._tables is None:
             from analytics_dagster.loading.arrow import ArrowTables  # noqa: PLC0415 - pyarrow is slow to import
 
-            self._tables = ArrowTables(self._resource)
-        table = self._tables.table(rows)
-        if table is None:
+            self._tables = ArrowTables(dlt.current.resource())
+        tables = self._tables.tables(rows)
+        if tables is None:
             return rows
         self.rows += len(rows)
-        return table
+        return tables.popitem()[1] if len(tables) == 1 else _one_by_one(tables)
+
+
+def _one_by_one(tables: dict[str, Any]) -> Iterator[Any]:
+    for name in list(tables):
+        yield dlt.mark.with_table_name(tables.pop(name), name)

@@ -14,12 +14,14 @@ from typing import Any, cast
 
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.compute as compute_functions  # pyright: ignore[reportMissingTypeStubs]
+from dlt.common.json import json
 from dlt.common.schema.typing import TColumnSchema
 
 pa, pc = cast("Any", pyarrow), cast("Any", compute_functions)
 
 Values = Sequence[Any]
 Columns = dict[str, Values]
+Lists = dict[tuple[str, ...], list[list[Any]]]
 
 _OWN_SIZES = ("precision", "scale", "timezone")
 _EXACT_IN_DOUBLE = 2**53
@@ -33,6 +35,7 @@ _PLAIN: dict[str, tuple[Any, set[type]]] = {
     "double": (pa.float64(), {float, int}),
     "bool": (pa.bool_(), {bool}),
     "timestamp": (_INSTANT, {datetime}),
+    "json": (pa.string(), {dict, list}),
 }
 # Those that Arrow reads as dlt does; in other years a time zone may lead out of the calendar.
 _TIME = r"^[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[T ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?"
@@ -44,18 +47,32 @@ class UnfitError(Exception):
     """The rows cannot be told by columns alone, so they go dlt's way by rows."""
 
 
-def flat_columns(normalizer: Any, table: str, rows: list[dict[str, Any]]) -> Columns:
-    """The columns of rows of a table, by the names that dlt gives them.
+def flat_columns(
+    normalizer: Any, table: str, rows: list[dict[str, Any]], level: int
+) -> tuple[Columns, Lists]:
+    """The columns of rows of a table, by the names that dlt gives them, and the lists that are nested rows.
 
     Args:
         normalizer: Of the schema; knows names, and which values are kept as JSON.
         table: The table's name.
-        rows: All of one table, and without nested ones.
+        rows: All of one table.
+        level: How many levels below these rows dlt makes tables and columns of.
+
+    Returns:
+        The columns; and the lists of each row, an empty one where it has none, by the parts that the name of
+        their table has after that of `table`.
 
     Raises:
-        UnfitError: If rows need more tables, or two fields have one name.
+        UnfitError: If two fields have one name.
     """
     found: Columns = {}
+    lists: Lists = {}
+    names: set[str] = set()
+
+    def take(name: str) -> None:
+        if name in names:
+            raise UnfitError
+        names.add(name)
 
     def add(rows: list[dict[str, Any]], path: tuple[str, ...], level: int) -> None:
         shapes = dict.fromkeys(map(tuple, rows))
@@ -72,19 +89,24 @@ def flat_columns(normalizer: Any, table: str, rows: list[dict[str, Any]]) -> Col
             values: Values = [row.get(key) for row in rows]
             types = set(map(type, values))
             if not types.isdisjoint((dict, list)) and not normalizer._is_nested_type(table, full, level):
-                if any(type(value) is list and value for value in values):
-                    raise UnfitError  # nested rows
+                if list in types:
+                    fragments = (*path, normalizer._normalize_table_identifier(key))
+                    take(f"{table}__{normalizer._shorten_fragments(*fragments)}")
+                    nested: list[list[Any]] = [value if type(value) is list else [] for value in values]
+                    if any(nested):
+                        lists[fragments] = nested
                 if dict in types:
                     add([value if type(value) is dict else {} for value in values], (*path, name), level - 1)
                 if types <= {dict, list, NoneType}:
                     continue
                 values = [None if type(value) in (dict, list) else value for value in values]
-            if full in found or normalizer.naming.normalize_path(full) != full:
+            take(full)
+            if normalizer.naming.normalize_path(full) != full:
                 raise UnfitError
             found[full] = values
 
-    add(rows, (), normalizer._get_table_nesting_level(table, normalizer.max_nesting))
-    return found
+    add(rows, (), level)
+    return found, lists
 
 
 def arrow_column(values: Values, column: TColumnSchema) -> Any:
@@ -103,13 +125,14 @@ def arrow_column(values: Values, column: TColumnSchema) -> Any:
     if any(column.get(size) is not None for size in _OWN_SIZES):
         raise UnfitError
     if types <= takes and not (int in types and data_type == "double" and not _are_exact(values)):
+        if data_type == "json":
+            values = [None if value is None else json.dumpb(value) for value in values]
         return pa.array(values, plain)
     if data_type == "timestamp" and types == {str}:
         texts = pa.array(values, pa.string())
         for times in (_cast(texts, _WITH_OFFSET, _INSTANT), _cast(texts, _WITHOUT_OFFSET, _LOCAL)):
             if times is not None:
                 return times.cast(pa.int64()).cast(_INSTANT)  # dlt takes those without an offset to be in UTC
-    # dlt would make a text column of JSON in an Arrow table, or warn on each of them where a hint forbids it.
     raise UnfitError
 
 

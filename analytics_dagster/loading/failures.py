@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import traceback
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,9 @@ _CONTRACT = (
 _MISFITS = {"IntegrityError", "DataError", "ArrowInvalid"}
 # PostgreSQL's own, which its driver counts among the OperationalErrors.
 _TOO_WIDE = {"TooManyColumns", "ProgramLimitExceeded"}
+_UNREAD = re.compile(
+    r"Failed to create trace dump|In resource: .*, when merging arrow schema with dlt schema, "
+)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the last is said of `ulimit -f`
 
 
@@ -88,7 +92,11 @@ def _library_loggers() -> Iterator[logging.Logger]:
 
 
 class _Cleaned(logging.Filter):
-    """Hides secrets in what libraries log, and leaves out a traceback about a file that nobody reads."""
+    """Hides secrets in what libraries log, and leaves out what nobody reads.
+
+    That is a traceback about a file; and, of each batch with a column of JSON, that its type is dlt's and not
+    Arrow's, which has none for JSON that dlt knows.
+    """
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
@@ -99,7 +107,7 @@ class _Cleaned(logging.Filter):
         if record.exc_info:
             record.exc_text = self._redact(logging.Formatter().formatException(record.exc_info))
             record.exc_info = None  # some handlers, Dagster's too, would write it out themselves
-        return not record.msg.startswith("Failed to create trace dump")
+        return not _UNREAD.match(record.msg)
 
 
 def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:

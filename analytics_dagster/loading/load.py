@@ -156,7 +156,7 @@ def prepare_load(
         source = build_source(
             resolved, resource, session, counted, window, forget=fresh, batch_rows=batch_rows
         )
-        columnar = Columnar(source.resources[resource_name])
+        columnar = Columnar()
         source.resources[resource_name].add_step(EnoughDisk(directory, meter)).add_step(columnar)
         naming = source.schema.naming
         dataset = naming.normalize_table_identifier(resolved.api.name)

@@ -26,7 +26,7 @@ DECLARED = "x-declared"
 """A column's hint that a person chose its type, so that values may be read as that type."""
 
 MOST_COLUMNS = 5_000
-_MOST_TABLES = 500
+MOST_TABLES = 500
 _CONTAINERS = {dict, list}
 _DAY_AND_TIME = re.compile(r"\d{4}[-\dW]*[T ]\d")
 # More digits than microseconds, and days on which a time zone can lead out of the calendar.
@@ -90,10 +90,10 @@ class DataItemNormalizer(RelationalNormalizer):
     def _columns(self, table: str) -> _Columns:
         if (found := self._known.get(table)) is None:
             tables = self.schema.tables
-            if table not in tables and len(tables) >= _MOST_TABLES:
+            if table not in tables and len(tables) >= MOST_TABLES:
                 raise ContractError(
                     "a row has lists under so many names that they would be stored in more than"
-                    f" {_MOST_TABLES:,} tables, `{table}` being the next. Write `max_table_nesting: 0`, which"
+                    f" {MOST_TABLES:,} tables, `{table}` being the next. Write `max_table_nesting: 0`, which"
                     " keeps lists in JSON columns."
                 )
             columns = dict[str, Any](tables.get(table, {}).get("columns", {}))
