@@ -12,6 +12,7 @@ from dlt.common.configuration.container import Container
 from dlt.common.destination import DestinationCapabilitiesContext
 from dlt.common.normalizers.json.helpers import get_propagation_mapping, normalize_table_identifier
 from dlt.common.schema import Schema
+from dlt.common.schema.exceptions import CannotCoerceColumnException
 from dlt.common.schema.schema import DEFAULT_SCHEMA_CONTRACT_MODE
 from dlt.common.schema.utils import (
     is_complete_column,
@@ -25,9 +26,9 @@ from dlt.extract import DltResource
 from dlt.extract.items import TableNameMeta
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
-from analytics_dagster.loading.columns import UnfitError, arrow_column, random_ids
+from analytics_dagster.loading.columns import UnfitError, arrow_column, is_plain, random_ids
 from analytics_dagster.loading.nested import RowTable, row_tables
-from analytics_dagster.loading.normalizer import MOST_COLUMNS, MOST_TABLES, kept_text
+from analytics_dagster.loading.normalizer import DECLARED, MOST_COLUMNS, MOST_TABLES, kept_text
 
 pa = cast("Any", pyarrow)
 
@@ -144,14 +145,12 @@ class ArrowTables:
         before = cast("dict[str, Any]", known["columns"])
         columns = {name: column for name, column in before.items() if is_complete_column(column)}
         new = self._new_columns(table, before, columns, own)
-        if len(columns) > MOST_COLUMNS:
-            raise UnfitError
         if any(not is_nullable_column(before[name]) for name in before.keys() - columns.keys()):
             raise UnfitError
-        arrays: dict[str, Any] = dict(own)
+        arrays = dict(own) | self._arrays(normalizer, table, columns, new)
+        if len(columns) > MOST_COLUMNS:
+            raise UnfitError
         for name, column in columns.items():
-            if name in table.columns:
-                arrays[name] = arrow_column(table.columns[name], column)
             if not is_nullable_column(column) and (name not in arrays or arrays[name].null_count):
                 raise UnfitError
         fields = [
@@ -184,6 +183,55 @@ class ArrowTables:
                 raise UnfitError  # it would go into a variant column
         columns |= new
         return new
+
+    def _arrays(
+        self, normalizer: Any, table: RowTable, columns: dict[str, Any], new: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The values of each column; and of those beside, which are added to `columns` and `new`."""
+        arrays: dict[str, Any] = {}
+        keys = normalizer._get_primary_key(table.name)
+        for name in [name for name in table.columns if name in columns]:
+            arrays[name] = arrow_column(table.columns[name], columns[name])
+            if arrays[name] is not None:
+                continue
+            if name in keys or columns[name].get(DECLARED):
+                raise UnfitError
+            coerced = self._coerced(table, name, columns, new)
+            if not (coerced.keys() - {name}).isdisjoint(arrays.keys() | table.columns.keys()):
+                raise UnfitError
+            for stored, values in coerced.items():
+                arrays[stored] = arrow_column(values, columns[stored])
+                if arrays[stored] is None:
+                    raise UnfitError
+        return arrays
+
+    def _coerced(
+        self, table: RowTable, name: str, columns: dict[str, Any], new: dict[str, Any]
+    ) -> dict[str, list[Any]]:
+        """The values of a column as dlt coerces them one by one, by the column that it stores each in.
+
+        What does not fit goes into a column beside, such as `n__v_double`.
+        """
+        data_type: str = columns[name]["data_type"]
+        values = table.columns[name]
+        coerced = {name: list(values)}
+        for number, value in enumerate(values):
+            if value is None or is_plain(value, data_type):
+                continue
+            text_or_not = kept_text(value, fits=data_type in {"text", "timestamp"})
+            try:
+                stored, added, made = self._rows._coerce_non_null_value(
+                    columns, table.name, name, text_or_not
+                )
+            except CannotCoerceColumnException:
+                raise UnfitError from None
+            if added:
+                if not self._may_grow:
+                    raise UnfitError
+                columns[stored] = new[stored] = added
+            coerced[name][number] = None
+            coerced.setdefault(stored, [None] * table.count)[number] = made
+        return coerced
 
 
 class _Nested(dict[str, Any]):

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Columnar(PageStep):
     """Last of all steps: make Arrow tables of each batch of rows, one of them and one of each nested table.
 
-    dlt infers the type of a new column from its first value, and is asked for it here. A batch with a value
-    that is not plainly of its column's type goes dlt's way by rows, and so does one of which the schema
-    contract may have something to say.
+    dlt infers the type of a new column from its first value, and coerces values that are not plainly of their
+    column's type; it is asked for both here. A batch that Arrow cannot tell dlt exactly goes its way by rows,
+    and so does one of which the schema contract may have something to say.
     """
 
     placement_affinity: ClassVar[float] = 5

@@ -70,7 +70,7 @@ def flat_columns(
     names: set[str] = set()
 
     def take(name: str) -> None:
-        if name in names:
+        if name in names or name in normalizer.own_columns:
             raise UnfitError
         names.add(name)
 
@@ -88,19 +88,22 @@ def flat_columns(
             full = normalizer._shorten_fragments(*path, name) if path else name
             values: Values = [row.get(key) for row in rows]
             types = set(map(type, values))
-            if not types.isdisjoint((dict, list)) and not normalizer._is_nested_type(table, full, level):
+            nested = not types.isdisjoint((dict, list)) and not normalizer._is_nested_type(table, full, level)
+            if nested:
                 if list in types:
                     fragments = (*path, normalizer._normalize_table_identifier(key))
                     take(f"{table}__{normalizer._shorten_fragments(*fragments)}")
-                    nested: list[list[Any]] = [value if type(value) is list else [] for value in values]
-                    if any(nested):
-                        lists[fragments] = nested
+                    given: list[list[Any]] = [value if type(value) is list else [] for value in values]
+                    if any(given):
+                        lists[fragments] = given
                 if dict in types:
                     add([value if type(value) is dict else {} for value in values], (*path, name), level - 1)
-                if types <= {dict, list, NoneType}:
+                if types <= {dict, list}:
                     continue
                 values = [None if type(value) in (dict, list) else value for value in values]
             take(full)
+            if nested and types <= {dict, list, NoneType}:
+                continue
             if normalizer.naming.normalize_path(full) != full:
                 raise UnfitError
             found[full] = values
@@ -116,24 +119,33 @@ def arrow_column(values: Values, column: TColumnSchema) -> Any:
         values: None or what JSON has, or instants.
         column: dlt's column.
 
+    Returns:
+        The array; None if a value is not plainly of that type.
+
     Raises:
-        UnfitError: If one is not plainly of that type.
+        UnfitError: If the column has a type that Arrow would tell dlt otherwise.
     """
-    types = set(map(type, values)) - {NoneType}
-    data_type = column.get("data_type")
-    plain, takes = _PLAIN.get(data_type or "", (None, set[type]()))
-    if any(column.get(size) is not None for size in _OWN_SIZES):
+    data_type = column.get("data_type") or ""
+    if data_type not in _PLAIN or any(column.get(size) is not None for size in _OWN_SIZES):
         raise UnfitError
-    if types <= takes and not (int in types and data_type == "double" and not _are_exact(values)):
+    types = set(map(type, values)) - {NoneType}
+    plain, takes = _PLAIN[data_type]
+    if types <= takes or (data_type == "timestamp" and all(issubclass(one, datetime) for one in types)):
         if data_type == "json":
             values = [None if value is None else json.dumpb(value) for value in values]
-        return pa.array(values, plain)
+        if not (int in types and data_type == "double") or _are_exact(values):
+            return pa.array(values, plain)
     if data_type == "timestamp" and types == {str}:
         texts = pa.array(values, pa.string())
         for times in (_cast(texts, _WITH_OFFSET, _INSTANT), _cast(texts, _WITHOUT_OFFSET, _LOCAL)):
             if times is not None:
                 return times.cast(pa.int64()).cast(_INSTANT)  # dlt takes those without an offset to be in UTC
-    raise UnfitError
+    return None
+
+
+def is_plain(value: Any, data_type: str) -> bool:
+    """Whether a value is plainly of one of dlt's types, so that nothing has to be made of it."""
+    return type(value) in _PLAIN[data_type][1] and (data_type != "double" or _are_exact([value]))
 
 
 def _are_exact(numbers: Values) -> bool:

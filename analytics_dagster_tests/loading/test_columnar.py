@@ -25,7 +25,6 @@ from analytics_dagster.loading.load import prepare_load
 from analytics_dagster.reading.errors import LoadError
 from analytics_dagster.spec import parse_text
 from analytics_dagster_tests.loading.helpers import Store, day, load_into, same
-from analytics_dagster_tests.postgres import SERVER
 
 FILE = """\
 name: {name}
@@ -335,7 +334,7 @@ def test_json_columns_hold_what_no_other_column_could(tmp_path: Path) -> None:
 
 
 def test_nested_rows_by_rows_and_by_columns_meet_in_one_load(tmp_path: Path) -> None:
-    odd: Rows = [{"id": 20, "items": [{"sku": 1, "price": "much"}], "more": [{"a": 1}]}]
+    odd: Rows = [{"id": 20, "items": [{"sku": 1, "price": "much"}, 5], "more": [{"a": 1}]}]
     by_rows, by_columns, counts = both_ways(tmp_path, [NESTED + odd + NESTED[:4], odd + NESTED], limit=3)
     assert by_columns == by_rows
     assert 0 < counts[0] < 14
@@ -346,7 +345,11 @@ def test_nested_rows_by_rows_and_by_columns_meet_in_one_load(tmp_path: Path) -> 
 @pytest.mark.parametrize("options", WAYS[:2])
 def test_nested_values_arrive_in_postgresql_as_by_rows(store: Store, options: str) -> None:
     by_columns = outcome(store, [NESTED, NESTED[4:]], options, 3)
-    with closing(psycopg2.connect(SERVER)) as connection, connection, connection.cursor() as cursor:
+    with (
+        closing(psycopg2.connect(store.destination.credentials)) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
         cursor.execute(f"DROP SCHEMA {store.api} CASCADE")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(arrow, "_DESTINATIONS", set[str]())
@@ -407,7 +410,26 @@ def test_a_batch_that_does_not_fit_its_columns_goes_by_rows(tmp_path: Path) -> N
         second += [{"id": len(second), name: value}]
     by_rows, by_columns, counts = both_ways(tmp_path, [first, second], limit=2)
     assert by_columns == by_rows
-    assert counts == [len(first), len(second) // 2]
+    assert counts[0] == len(first)
+    assert len(second) // 2 < counts[1] < len(second)
+
+
+BESIDE: list[tuple[Any, Any]] = [
+    *((1, 1.5), (1, 2.0), (1, True), (1, "1"), (1.5, 2**53 + 1), (1.5, True), (True, 1)),
+    *(("a", 1), ("a", 1.5), ("a", True), ("2024-01-01T00:00:00Z", "2024-02-30T00:00:00Z")),
+    ("2024-01-01T00:00:00Z", "2024-01-01T00:00:00.5+0000"),
+]
+
+
+def test_values_that_dlt_coerces_or_puts_into_a_column_beside_go_by_columns(tmp_path: Path) -> None:
+    rows: Rows = [
+        {"id": number, **{f"x{column}": pair[number % 2] for column, pair in enumerate(BESIDE)}}
+        for number in range(8)
+    ]
+    items: Rows = [{"id": 9, "items": rows[:3]}]
+    by_rows, by_columns, counts = both_ways(tmp_path, [rows, items + rows])
+    assert by_columns == by_rows
+    assert counts == [8, 9]
 
 
 @pytest.mark.usefixtures("own_place")
