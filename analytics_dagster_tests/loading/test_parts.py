@@ -232,6 +232,9 @@ VICES: dict[str, Callable[[Row, str, str], bool]] = {
     "end inclusive": lambda row, since, until: since <= row["t"] <= until,
     "days alone, both inclusive": by_day,
     "days alone": by_day_to_its_start,
+    "nothing for less than a day": lambda row, since, until: (
+        since[10:] == until[10:] == "T00:00:00Z" and since <= row["t"] < until
+    ),
     "hours alone": lambda row, since, until: since[:13] <= row["t"][:13] < until[:13],
     "another clock": lambda row, since, until: since <= row["up"] < until,
 }
