@@ -35,7 +35,7 @@ def from_the_first(resource: Resource) -> Endpoint:
         "{incremental.last_value}": start,
         "{incremental.end_value}": end,
     }
-    parts = endpoint.model_dump(include={"path", "params", "json_body", "data", "headers"})
+    parts = endpoint.model_dump(include={"path", "params", "json_body", "form", "data", "headers"})
     written = _replaced(parts, texts)
     written["headers"] = {name: str(value) for name, value in written["headers"].items()}
     written["params"] |= {name: bound for name, bound in params.items() if name and bound is not None}

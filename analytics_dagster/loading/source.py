@@ -20,6 +20,7 @@ from analytics_dagster.loading.resolve import ResolvedApi
 from analytics_dagster.loading.values import KeepValues
 from analytics_dagster.reading.auth import build_auth
 from analytics_dagster.reading.bounds import Bounds
+from analytics_dagster.reading.completion import Completion, described_for_dlt
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.paginators import build_paginator
 from analytics_dagster.reading.records import MakeRows
@@ -27,7 +28,7 @@ from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.side_by_side import side_by_side
 from analytics_dagster.spec import Api, Auth, Incremental, Resource, SimplePaginator, Window
 from analytics_dagster.spec.combinations import table_key
-from analytics_dagster.spec.placeholders import with_encoded_braces
+from analytics_dagster.spec.placeholders import path_for_dlt
 
 _HINTS = (
     "primary_key",
@@ -223,7 +224,7 @@ def _endpoint(
     endpoint = resource.endpoint if filtered else from_the_first(resource)
     paginator = endpoint.paginator or api.client.paginator
     selector = endpoint.data_selector
-    path = with_encoded_braces(endpoint.path)
+    path = path_for_dlt(endpoint.path)
     if single_entity_path(path):  # one row by its id, which has no pages, as dlt knows by the path
         paginator = paginator or SimplePaginator(type="single_page")
         selector = selector or "$"
@@ -231,11 +232,7 @@ def _endpoint(
     incremental = endpoint.incremental
     return _given(
         path=path,
-        method=endpoint.method,
-        params=dict(endpoint.params),
-        json=endpoint.json_body,
-        data=endpoint.data,
-        headers=endpoint.headers or None,
+        **described_for_dlt(endpoint),
         auth=auth(endpoint.auth),
         data_selector=selector and jsonpath.compile_path(selector),  # dlt would parse a text for each page
         paginator=build_paginator(
@@ -245,6 +242,7 @@ def _endpoint(
             required=endpoint.data_selector_required,
             key=[key] if isinstance(key, str) else key,
             records=resource.records,
+            completion=Completion(endpoint.method),
         ),
         response_actions=[action.model_dump(exclude_none=True) for action in endpoint.response_actions]
         or None,

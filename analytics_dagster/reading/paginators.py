@@ -15,6 +15,7 @@ from dlt.sources.rest_api.config_setup import create_paginator
 from requests import Request, Response
 
 from analytics_dagster.reading.ahead import ReadAhead, fingerprint
+from analytics_dagster.reading.completion import Completion
 from analytics_dagster.reading.counting import CountedOffset, CountedPageNumber
 from analytics_dagster.reading.errors import PageError
 from analytics_dagster.reading.origins import without_query
@@ -39,6 +40,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         tally: Holds what came against what the API states.
         session: Sends requests ahead of their turn, and counts pages.
         make_rows: Makes the rows of a page; None where they stay as they came.
+        completion: Makes each first request what the file says.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         tally: Tally,
         session: ApiSession,
         make_rows: MakeRows | None = None,
+        completion: Completion | None = None,
     ) -> None:
         super().__init__()
         self._pages = pages
@@ -56,6 +59,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         self._session = session
         self._ahead = ReadAhead(session)
         self._make_rows = make_rows
+        self._completion = completion
         self._asked: set[int] = set()
 
     @property
@@ -78,6 +82,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         # dlt writes the place of the next page into the very dicts of the configuration, where another
         # reading would begin.
         request.params, request.json = copy.deepcopy((request.params, request.json))
+        if self._completion is not None:
+            self._completion.complete(request)
         if self._pages is not None:
             self._pages.init_request(request)
         offset = self._pages if isinstance(self._pages, dlt_paginators.OffsetPaginator) else None
@@ -197,6 +203,7 @@ def build_paginator(
     required: bool = True,
     key: Sequence[str] = (),
     records: Records | None = None,
+    completion: Completion | None = None,
 ) -> WatchedPaginator:
     """The paginator that an API file describes, for `rest_api_source`.
 
@@ -207,13 +214,14 @@ def build_paginator(
         required: Whether an answer without anything at the selector is an error.
         key: The fields that tell rows apart.
         records: What a row is; None for what the selector picks.
+        completion: Makes each first request what the file says.
     """
     make_rows = MakeRows(records) if records else None
     entries = bool(records and records.rows and records.rows.entries)
     selection = RowSelection(data_selector, required=required, entries=entries)
     tally = _tally(paginator, selection, key)
     if paginator is None or paginator.type == "auto":
-        return WatchedPaginator(None, selection, tally, session, make_rows)
+        return WatchedPaginator(None, selection, tally, session, make_rows, completion)
     options = paginator.model_dump(exclude={"type"})
     pages: dlt_paginators.BasePaginator
     # Without one list, the length of a page is not known, and dlt's own paginators have to do.
@@ -227,7 +235,7 @@ def build_paginator(
         if not isinstance(paginator, OffsetPaginator | PageNumberPaginator):
             del options["total_path"]
         pages = cast("dlt_paginators.BasePaginator", create_paginator(cast("Any", {"type": kind, **options})))
-    return WatchedPaginator(pages, selection, tally, session, make_rows)
+    return WatchedPaginator(pages, selection, tally, session, make_rows, completion)
 
 
 def _tally(paginator: Paginator | None, selection: RowSelection, key: Sequence[str]) -> Tally:

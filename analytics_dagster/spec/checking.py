@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analytics_dagster.spec import combinations, placeholders, templates
+from analytics_dagster.spec import bodies, combinations, placeholders, templates
 from analytics_dagster.spec.api import Api, Resource
 from analytics_dagster.spec.defaults import effective
 from analytics_dagster.spec.placeholders import Mistake
@@ -106,11 +106,8 @@ def _check_api(root: Node, file: str) -> tuple[Api | None, list[Problem]]:
 def _check_resource(resource: Resource, node: Node, names: list[str], file: str) -> Iterator[Problem]:
     yield from _at(node, file, combinations.windows(resource))
     yield from _at(node, file, combinations.hiding(resource))
-    yield from _at(
-        node,
-        file,
-        (Mistake(("endpoint", *m.path), m.message) for m in placeholders.mistakes(resource.endpoint)),
-    )
+    for found in (placeholders.mistakes(resource.endpoint), bodies.mistakes(resource.endpoint)):
+        yield from _at(node, file, (Mistake(("endpoint", *m.path), m.message) for m in found))
     for mistakes in (combinations.loading(resource), combinations.family(resource, names)):
         yield from _at_resource(node, file, mistakes)
 

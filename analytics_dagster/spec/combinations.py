@@ -131,7 +131,7 @@ def windows(resource: Resource) -> Iterator[Mistake]:
             _CURSOR,
             "no request would tell the API the window, so each run would read everything; "
             "give start_param and end_param, or write "
-            '"{incremental.start_value}" in path, params, json, data or headers',
+            '"{incremental.start_value}" in path, params, json, form, data or headers',
         )
     if _writes_alike(cursor.format, _SECOND_STARTS[partitions.every]):
         yield Mistake(
@@ -221,7 +221,7 @@ def hiding(resource: Resource) -> Iterator[Mistake]:
             yield Mistake(
                 ("records", "fields", name),
                 "this resource has no parent; it gets one by {resources.PARENT.FIELD} in its path, "
-                "params, json, data or headers",
+                "params, json, form, data or headers",
             )
 
 
@@ -248,7 +248,7 @@ def family(resource: Resource, names: Sequence[str]) -> Iterator[Mistake]:
             yield Mistake(
                 ("include_from_parent",),
                 "this resource has no parent; it gets one by {resources.PARENT.FIELD} in its path, "
-                "params, json, data or headers",
+                "params, json, form, data or headers",
             )
         return
     if len(found) > 1:

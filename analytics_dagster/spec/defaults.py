@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from analytics_dagster.spec.placeholders import PARTS, in_dlts_form
 from analytics_dagster.spec.yaml_source import Node
 
 
@@ -30,7 +31,8 @@ def _effective(resource: Node, defaults: dict[str, Node]) -> Node:
     if not isinstance(own.value, dict):
         return own  # neither text nor mapping: the models say so
     merged = {**defaults, **own.items}
-    merged["endpoint"] = _lift_incremental(_merge_endpoints(defaults.get("endpoint"), own.items["endpoint"]))
+    endpoint = _merge_endpoints(defaults.get("endpoint"), own.items["endpoint"])
+    merged["endpoint"] = _double_braces(_lift_incremental(endpoint))
     if "columns" in own.items:
         merged["columns"] = _merge_columns(defaults.get("columns"), _by_name(own.items["columns"]))
     if "records" in own.items:
@@ -60,14 +62,15 @@ def _full_form(resource: Node) -> Node:
 
 
 def _merge_endpoints(defaults: Node | None, own: Node) -> Node:
-    """Key by key, the resource's own ones first; only `params` and `json` are merged one level deeper."""
+    """Key by key, the resource's own ones first; `params`, `json` and `form` are merged one level deeper."""
     if defaults is None or not isinstance(own.value, dict):
         return own
     merged = {**defaults.items, **own.items}
-    for key in ("params", "json"):
+    for key in ("params", "json", "form"):
         deep = own.items.get(key)
-        if deep is not None and isinstance(deep.value, dict) and key in defaults.items:
-            merged[key] = replace(deep, value={**defaults.items[key].items, **deep.items})
+        default = defaults.items.get(key)
+        if deep is not None and isinstance(deep.value, dict) and default and isinstance(default.value, dict):
+            merged[key] = replace(deep, value={**default.items, **deep.items})
     return replace(own, value=merged)
 
 
@@ -128,3 +131,17 @@ def _lift_incremental(endpoint: Node) -> Node:
         endpoint,
         value={**endpoint.items, "params": replace(params, value=remaining), "incremental": incremental},
     )
+
+
+def _double_braces(endpoint: Node) -> Node:
+    """Texts with braces of their own, such as JSON, as dlt wants them. A path is no such text."""
+    parts = {part: _doubled(endpoint.items[part]) for part in PARTS[1:] if part in endpoint.items}
+    return replace(endpoint, value={**endpoint.items, **parts}) if parts else endpoint
+
+
+def _doubled(node: Node) -> Node:
+    if isinstance(node.value, str):
+        return replace(node, value=in_dlts_form(node.value))
+    if isinstance(node.value, list):
+        return replace(node, value=[_doubled(entry) for entry in node.entries])
+    return replace(node, value={name: _doubled(item) for name, item in node.items.items()} or node.value)

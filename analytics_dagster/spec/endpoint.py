@@ -1,15 +1,27 @@
 """How one resource is asked for: request, pages, selector and cursor."""
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from analytics_dagster.spec.auth import Auth
 from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.paginators import Paginator
+from analytics_dagster.spec.problems import shown
 from analytics_dagster.spec.texts import JsonPath, Names, TimeFormat
 from analytics_dagster.spec.units import Step, Timezone
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"]
+
+
+def _json_body(value: Any) -> Any:
+    if value is None or isinstance(value, dict | list):
+        return cast("Any", value)
+    raise ValueError(f"expected an object or a list, not {shown(value)}; a text that is JSON belongs in data")
+
+
+JsonBody = Annotated[Any, AfterValidator(_json_body), WithJsonSchema({"type": ["object", "array", "null"]})]
 
 
 class Incremental(Model):
@@ -62,10 +74,35 @@ class ResponseAction(Model):
 class EndpointOptions(Model):
     """What an endpoint may say apart from its path."""
 
-    method: Literal["GET", "POST"] = "GET"
-    params: dict[str, Any] = Field(default={})
-    json_body: dict[str, Any] | None = Field(default=None, alias="json")
-    data: Any = None
+    method: Method = "GET"
+    params: dict[str, Any] = Field(
+        default={},
+        description="The query. A list is sent as the same name several times. Placeholders may stand in any"
+        " text, several in one, and beside braces of the text's own.",
+        examples=[
+            {"date": "{incremental.start_value},{incremental.end_value}", "fields": ["id", "at"]},
+            {"filter[at][_gte]": "{incremental.start_value}"},
+            {"filter": '{"at": {"gte": "{incremental.start_value}"}}'},
+        ],
+    )
+    json_body: JsonBody = Field(
+        default=None,
+        alias="json",
+        description="A body that is sent as JSON, an object or a list. A placeholder that is a whole value"
+        " keeps its type: a bound with format: epoch is a number.",
+        examples=[{"dates": ["{incremental.start_value}", "{incremental.end_value}"]}, [{"since": 0}]],
+    )
+    form: dict[str, Any] | None = Field(
+        default=None,
+        description="A body that is sent as a form (application/x-www-form-urlencoded).",
+        examples=[{"period": "range", "date": "{incremental.start_value},{incremental.end_value}"}],
+    )
+    data: Any = Field(
+        default=None,
+        description="A body that is sent as it is, where it is a text; give its Content-Type in headers."
+        " dlt's mapping means the same as `form`.",
+        examples=["<query since='{incremental.start_value}'/>"],
+    )
     headers: dict[str, Any] = Field(default={})
     paginator: Paginator | None = None
     data_selector: JsonPath | None = Field(

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from string import Formatter
 from typing import Any, Literal, NamedTuple, cast
 
 from analytics_dagster.spec import templates
 from analytics_dagster.spec.endpoint import Endpoint
-from analytics_dagster.spec.problems import nearest, one_of, shown
+from analytics_dagster.spec.problems import closest, nearest, one_of, shown
 from analytics_dagster.spec.yaml_source import KeyPath
 
-PARTS = ("path", "params", "json", "data", "headers")
-"""The keys of an endpoint in which dlt looks for placeholders."""
+PARTS = ("path", "params", "json", "form", "data", "headers")
+"""The keys of an endpoint in which placeholders may stand."""
 
+VALUE = re.compile("\x02([^\x03]*)\x03")
+"""A value in a path that is to be encoded: between characters that no file and no URL has."""
+
+_KEPT = re.compile(r"(\$\{[^{}]*\}|\{(?:incremental|resources)\.[\w.-]+\})")
+_BARE = re.compile(r"[\w.-]+")
+_DOUBLED = re.compile(r"\{\{\s*(\w+)(?:\.[\w.-]+)?\s*[^{}]*\}\}")
 _BOUNDS = ("initial_value", "start_value", "last_value", "end_value")
+_CONTEXTS = ("resources", "incremental")
 _RESOLVE_KEYS = ("type", "resource", "field")
 
 
@@ -30,15 +38,51 @@ def escaped(value: str) -> str:
     return value.replace("{", "{{").replace("}", "}}")
 
 
-def with_encoded_braces(path: str) -> str:
+def in_dlts_form(text: str) -> str:
+    """A text as dlt formats it: its own braces, as JSON and GraphQL have them, doubled.
+
+    A text stays as it is where its braces are those of placeholders, or doubled already, or have no partner,
+    which is a mistake.
+    """
+    pieces = _KEPT.split(text)
+    own = "".join(pieces[::2])
+    if not ("{" in own and _is_balanced(own)) or "{{" in own or _is_in_dlts_form(text):
+        return text
+    return "".join(piece if index % 2 else escaped(piece) for index, piece in enumerate(pieces))
+
+
+def _is_balanced(text: str) -> bool:
+    depth = 0
+    for brace in re.findall("[{}]", text):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _is_in_dlts_form(text: str) -> bool:
+    plain = templates.substitute(text, lambda _: "")
+    try:
+        return all(
+            field is None or _BARE.fullmatch(f"{field}{':' if spec else ''}")
+            for _, field, spec, _ in Formatter().parse(plain)
+        )
+    except ValueError:
+        return False
+
+
+def path_for_dlt(path: str) -> str:
     """A path without braces but those of placeholders; for those of its text, `{{` and `}}`, `%7B` and `%7D`.
 
-    dlt formats a path twice, so that a brace of its text would begin a placeholder after all.
+    dlt formats a path twice, so that a brace of its text would begin a placeholder after all. It does not
+    encode what it puts there, so that is marked as a `VALUE`, except where it may be a whole URL.
     """
-    return "".join(
-        text.replace("{", "%7B").replace("}", "%7D") + ("" if field is None else f"{{{field}}}")
-        for text, field, _, _ in Formatter().parse(path)
-    )
+    written = ""
+    for text, field, _, _ in Formatter().parse(path):
+        written += text.replace("{", "%7B").replace("}", "%7D")
+        if field is not None:
+            written += f"\x02{{{field}}}\x03" if written else f"{{{field}}}"
+    return written
 
 
 def parents(endpoint: Endpoint) -> list[str]:
@@ -93,6 +137,13 @@ def mistakes(endpoint: Endpoint) -> Iterator[Mistake]:
         for field in fields:
             if message := _mistake_in(field, path, endpoint):
                 yield Mistake(path, message)
+        for found in _DOUBLED.finditer(text):
+            if found[1] in _BOUNDS or ("." in found[0] and closest(found[1], _CONTEXTS)):
+                yield Mistake(
+                    path,
+                    f"{found[0][1:-1]} is sent as it stands; for a bound or a parent's value, write"
+                    ' "{incremental.start_value}" or "{resources.PARENT.FIELD}", exactly',
+                )
     yield from _mistakes_in_params(endpoint)
 
 
@@ -115,8 +166,7 @@ def _mistake_in(field: str, path: KeyPath, endpoint: Endpoint) -> str | None:
         remedy += ", or a name that endpoint.params gives a value"
     return (
         f"{{{field}}} is no placeholder that dlt knows: expected {remedy}; "
-        "for a brace that is part of the text, write {{ or }}"
-        + nearest(context, ("resources", "incremental"))
+        "for a brace that is part of the text, write {{ or }}" + nearest(context, _CONTEXTS)
     )
 
 
@@ -172,9 +222,8 @@ def _fields(endpoint: Endpoint) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _texts(endpoint: Endpoint) -> Iterator[tuple[KeyPath, str]]:
-    parts = (endpoint.path, endpoint.params, endpoint.json_body, endpoint.data, endpoint.headers)
-    for part, value in zip(PARTS, parts, strict=True):
-        yield from _texts_in(value, (part,))
+    for part in PARTS:
+        yield from _texts_in(getattr(endpoint, "json_body" if part == "json" else part), (part,))
 
 
 def _texts_in(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

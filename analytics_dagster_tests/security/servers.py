@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 
 class Received(NamedTuple):
-    """A request: its path with the query, its headers in lower case, and its body."""
+    """A request: its path with the query, its headers in lower case, its body and its method."""
 
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "GET"
 
 
 class Server:
@@ -51,7 +52,7 @@ def serving(answer: Callable[[Received], Answer], certificate: str | None = None
         def do_GET(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self.rfile.read(int(headers.get("content-length", 0)))
-            request = Received(self.path, headers, body)
+            request = Received(self.path, headers, body, self.command)
             server.received.append(request)
             status, sent, document = answer(request)
             content = document if isinstance(document, bytes) else json.dumps(document).encode()
@@ -61,7 +62,7 @@ def serving(answer: Callable[[Received], Answer], certificate: str | None = None
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_GET  # noqa: N815 - the name that it has
+        do_POST = do_PUT = do_PATCH = do_QUERY = do_GET  # noqa: N815 - the names that they have
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that it has
             """Nothing."""

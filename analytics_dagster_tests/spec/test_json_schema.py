@@ -28,6 +28,8 @@ GOOD = [
         " client_id: a, client_secret: b}}\nretry: {max_wait: 30}\n"
         "resources: [{name: a, write_disposition: replace, endpoint: {paginator: null, json: {a: 1}}}]"
     ),
+    HEAD + "resources: [{name: a, write_disposition: replace, endpoint: {method: PATCH, json: [1]}}]",
+    HEAD + "resources: [{name: a, write_disposition: replace, endpoint: {method: POST, form: {a: [b, 1]}}}]",
     A + "{rows: {zip: [{values: 'd[*].v', names: '$.h[*].n'}, {values: m, names: [n]}]}}}]",
     A + "{rows: {columns: c, entries: [e, d], without: [x], scalar: s}, drop: [a], hash: [b]}}]",
     A + "{fields: {a: b, c: {const: null}, d: {envelope: e}, f: {from: g, cast: 'date:%Y'}}}}]",
@@ -47,6 +49,9 @@ BAD = [
     HEAD + "resources: []",
     HEAD + "resources: [{endpoint: a}]",
     HEAD + "resources: [5]",
+    HEAD + "resources: [{name: a, endpoint: {method: post}}]",
+    HEAD + "resources: [{name: a, endpoint: {json: a}}]",
+    HEAD + "resources: [{name: a, endpoint: {form: a=b}}]",
     HEAD + "resources: [{name: a, endpont: b}]",
     HEAD + "resources: [{name: 1a}]",
     HEAD + "resources: [{name: a, write_disposition: upsert}]",

@@ -291,7 +291,12 @@ RESOURCES: list[tuple[str, int, str, str]] = [
     ("name: a\nschedule: often", 6, ".schedule", "cron expression"),
     ("name: a\nschedule: '0 0 30 2 *'", 6, ".schedule", "comes due"),
     ("name: a\nschedule: '* * * * * *'", 6, ".schedule", "five fields"),
-    ("name: a\nendpoint:\n  method: PUT", 7, ".endpoint.method", "GET or POST, not 'PUT'"),
+    (
+        "name: a\nendpoint:\n  method: GETT",
+        7,
+        ".endpoint.method",
+        "OPTIONS or QUERY, not 'GETT'; did you mean `GET`",
+    ),
     ("name: a\nendpoint:\n  pagintor: x", 7, ".endpoint.pagintor", "did you mean `paginator`?"),
     ("name: a\nendpoint:\n  paginator: ofset", 7, ".endpoint.paginator", "did you mean `offset`?"),
     ("name: a\nendpoint:\n  paginator: offset", 7, ".endpoint.paginator.limit", "missing"),
@@ -404,7 +409,7 @@ RESOURCES: list[tuple[str, int, str, str]] = [
         "needs endpoint.incremental",
     ),
     (
-        "name: a\nwrite_disposition: replace\nendpoint:\n  json: {q: '{ users }'}",
+        "name: a\nwrite_disposition: replace\nendpoint:\n  json: {q: '{users}'}",
         8,
         ".endpoint.json.q",
         "write {{ or }}",
@@ -414,6 +419,57 @@ RESOURCES: list[tuple[str, int, str, str]] = [
         8,
         ".endpoint.json.q[0]",
         "partner",
+    ),
+    (
+        'name: a\nwrite_disposition: replace\nendpoint:\n  params: {q: \'{"since": "{incremntal.start}"}\'}',
+        8,
+        ".endpoint.params.q",
+        'is sent as it stands; for a bound or a parent\'s value, write "{incremental.start_value}"',
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint:\n  data: 'query { a(b: {start_value}) }'",
+        8,
+        ".endpoint.data",
+        "{start_value} is sent as it stands",
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint: {json: {a: 1},\n  form: {a: 1}}",
+        8,
+        ".endpoint.form",
+        "there are json and form; keep one",
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint: {\n  json: 'a'}",
+        8,
+        ".endpoint.json",
+        "an object or a list, not 'a'; a text that is JSON belongs in data",
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint: {\n  form: {a: {b: 1}}}",
+        8,
+        ".endpoint.form.a",
+        "JSON is written in quotes",
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint: {\n  params: {a: [{b: 1}]}}",
+        8,
+        ".endpoint.params.a",
+        "JSON is written in quotes",
+    ),
+    (
+        "name: a\nwrite_disposition: replace\nendpoint: {\n  headers: {a: [1]}}",
+        8,
+        ".endpoint.headers.a",
+        "one text or number",
+    ),
+    (
+        (
+            "name: a\nwrite_disposition: replace\nendpoint: {json: [1],\n"
+            "  paginator: {type: cursor, cursor_body_path: a}}"
+        ),
+        8,
+        ".endpoint.paginator.cursor_body_path",
+        "or cursor_param",
     ),
     ("name: a\nwrite_disposition: replace\nendpoint:\n  path: a/{id}", 8, ".endpoint.path", "{id}"),
     (
