@@ -141,6 +141,49 @@ def schema() -> None:
     typer.echo(json.dumps(json_schema(), indent=2))
 
 
+catalog_app = typer.Typer(cls=_Group, invoke_without_command=True, rich_markup_mode="markdown")
+app.add_typer(catalog_app, name="catalog")
+
+
+@catalog_app.callback()
+def catalog(context: typer.Context) -> None:
+    """List ready API files for known analytics vendors; `catalog add NAME` copies one, to be yours.
+
+    Says of each what it loads, how it authenticates, and which variables it needs.
+
+    Exit codes: 0 it worked; 1 it did not.
+
+    Example: `analytics-dagster catalog`
+    """
+    if context.invoked_subcommand is None:
+        from analytics_dagster.commands.catalog import list_catalog
+
+        list_catalog()
+
+
+@catalog_app.command("add")
+def catalog_add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name in the catalog.")],
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where to; by default the first of `ANALYTICS_APIS`, else `./apis`."
+        ),
+    ] = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")] = False,
+) -> None:
+    """Copy a file of the catalog to your API files, and say which variables to set.
+
+    Exit codes: 0 it was copied; 1 a file is there already, or the catalog has none of this name.
+
+    Example: `analytics-dagster catalog add ga4`
+    """
+    from analytics_dagster.commands.catalog import add
+
+    add(name, to, overwrite=force)
+
+
 @app.command()
 def validate(
     files: Annotated[

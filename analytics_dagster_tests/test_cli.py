@@ -16,7 +16,7 @@ import pytest
 from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster_tests.cli_runner import Cli, fresh_cli, start, write_api
 
-COMMANDS = ["demo", "sandbox", "schema", "validate", "check", "preview", "load", "state", "reset"]
+COMMANDS = ["demo", "sandbox", "schema", "catalog", "validate", "check", "preview", "load", "state", "reset"]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_help_is_the_manual(cli: Cli, command: list[str]) -> None:
 def test_commands_that_need_neither_dagster_nor_dlt_do_not_import_them() -> None:
     code = (
         "import sys\nfrom analytics_dagster.cli import main\n"
-        "for arguments in (['--help'], ['load', '--help'], ['schema'], ['validate']):\n"
+        "for arguments in (['--help'], ['load', '--help'], ['schema'], ['validate'], ['catalog']):\n"
         "    try: main(arguments)\n"
         "    except SystemExit as done: assert not done.code, arguments\n"
         "print('imported:', {'dagster', 'dlt', 'duckdb'} & {*sys.modules})"

@@ -1,0 +1,1 @@
+"""The ready files, each against a simulation of what its vendor documents."""
