@@ -18,6 +18,7 @@ from analytics_dagster.loading.parents import from_the_first
 from analytics_dagster.loading.parts import cut_into_parts
 from analytics_dagster.loading.resolve import ResolvedApi
 from analytics_dagster.loading.values import KeepValues
+from analytics_dagster.reading.actions import Actions
 from analytics_dagster.reading.auth import build_auth
 from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.completion import Completion, described_for_dlt
@@ -242,10 +243,11 @@ def _endpoint(
             required=endpoint.data_selector_required,
             key=[key] if isinstance(key, str) else key,
             records=resource.records,
-            completion=Completion(endpoint.method),
+            completion=Completion(
+                endpoint.method,
+                Actions(endpoint.response_actions) if endpoint.response_actions else None,
+            ),
         ),
-        response_actions=[action.model_dump(exclude_none=True) for action in endpoint.response_actions]
-        or None,
         incremental=_incremental(incremental, cursor_column(resource) or "", window) if incremental else None,
     )
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from requests import Request
 
+from analytics_dagster.reading.actions import Actions
 from analytics_dagster.spec import Endpoint
 from analytics_dagster.spec.placeholders import VALUE
 
@@ -37,9 +38,11 @@ class Completion:
 
     Args:
         method: The file's.
+        actions: What to do with certain answers.
     """
 
     method: str = "GET"
+    actions: Actions | None = None
 
     def complete(self, request: Request) -> None:
         """Change a request that dlt has filled in, before it is sent.
@@ -48,6 +51,8 @@ class Completion:
             request: Made from what `described_for_dlt` gives.
         """
         request.method = self.method
+        if self.actions is not None:
+            vars(request)["actions"] = self.actions
         request.url = VALUE.sub(lambda found: quote(found[1], safe=_IN_PATHS), request.url or "")
         body: Any = request.json
         if isinstance(body, dict) and _LIST in body:

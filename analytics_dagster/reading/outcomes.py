@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 
 import requests
 
@@ -24,13 +25,31 @@ _HINTS = {
 
 
 class TryAgain(Exception):  # noqa: N818 - a request to the retry loop, never seen by people
-    """One try failed in a way that another may not."""
+    """One try failed in a way that another may not.
 
-    def __init__(self, outcome: str, *, advice: str, retry_after: float | None = None) -> None:
+    Args:
+        outcome: What happened.
+        advice: What to do if no further try helps.
+        retry_after: How long the API asks to wait, in seconds.
+        max_retries: How many further tries there are; None for the file's `retry`.
+        waits: The wait before each further try, in seconds; empty for the file's `retry`.
+    """
+
+    def __init__(
+        self,
+        outcome: str,
+        *,
+        advice: str,
+        retry_after: float | None = None,
+        max_retries: int | None = None,
+        waits: Sequence[float] = (),
+    ) -> None:
         super().__init__(outcome)
         self.outcome = outcome
         self.advice = advice
         self.retry_after = retry_after
+        self.max_retries = max_retries
+        self.waits = waits
 
 
 class Outcomes:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
 from dlt.sources.helpers.rest_client import paginators as dlt_paginators
 from dlt.sources.helpers.rest_client.detector import PaginatorFactory
-from dlt.sources.helpers.rest_client.exceptions import IgnoreResponseException
 from dlt.sources.rest_api.config_setup import create_paginator
 from requests import Request, Response
 
@@ -61,11 +60,12 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         self._make_rows = make_rows
         self._completion = completion
         self._asked: set[int] = set()
+        self._is_over = False
 
     @property
     def has_next_page(self) -> bool:
         """Whether there is a further page."""
-        return self._pages is None or self._pages.has_next_page
+        return not self._is_over and (self._pages is None or self._pages.has_next_page)
 
     @property
     def knows_next(self) -> bool:
@@ -89,6 +89,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         offset = self._pages if isinstance(self._pages, dlt_paginators.OffsetPaginator) else None
         self._tally.begin(first=offset.initial_value if offset else 0)
         self._asked = {fingerprint(request)}
+        self._is_over = False
         self._seen: set[int] = set()
         self._last: int | None = None
         self._empty = 0
@@ -106,6 +107,9 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         """
         assert isinstance(response, Answer)
         self._session.meter.add(pages=1)
+        if response.is_last:
+            self._end_here(response)
+            return
         page = self._selection.page(response, data)
         self._refuse_repeated(page)
         if self._make_rows:
@@ -132,6 +136,19 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             return
         raise problem
 
+    def _end_here(self, answer: Answer) -> None:
+        """End the pages at an answer that the file says to ignore, unless the API states more rows."""
+        self._ahead.stop()
+        self._is_over = True
+        expected, came = self._tally.expected, self._tally.rows
+        if expected is not None and came < expected:
+            raise PageError(
+                f"{without_query(answer.url)} answered {answer.status_code} to page {self._tally.pages + 1},"
+                f" where response_actions ends the pages, but the API states {expected} rows and sent {came}."
+                " Restrict the rule; if the total does not count these rows, write `total_path: null` in the"
+                " paginator."
+            )
+
     def _refuse_repeated(self, page: Page) -> None:
         rows, address = page.rows, without_query(page.answer.url)
         if len(rows) > 1:  # what is around the rows may differ, such as the time of the answer
@@ -157,10 +174,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         Raises:
             PageError: If that page was asked for already.
         """
-        if self._pages is None or not self._pages.has_next_page:
+        if self._is_over or self._pages is None or not self._pages.has_next_page:
             return
-        if len(self._asked) == 1:
-            request.hooks["response"] = [_never_ignoring(hook) for hook in request.hooks["response"]]
         address = without_query(request.url)
         self._pages.update_request(request)
         asked = fingerprint(request)
@@ -250,23 +265,6 @@ def _tally(paginator: Paginator | None, selection: RowSelection, key: Sequence[s
         begins = paginator.page in (None, paginator.base_page)
         return Tally(StatedTotal(None, wanted=begins and not is_null), of_pages, selection, key)
     return Tally(StatedTotal(path, wanted=not is_null), of_pages, selection, key)
-
-
-def _never_ignoring(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """The hook of `response_actions`, where ignoring an answer would end the pages and lose the rest."""
-
-    def call(response: Response, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return hook(response, *args, **kwargs)
-        except IgnoreResponseException:
-            problem = PageError(
-                f"{without_query(response.url)} answered {response.status_code} to a page after the first,"
-                " which response_actions says to ignore. That would lose the pages that follow: an action"
-                " can only say that there are no rows at all."
-            )
-        raise problem
-
-    return call
 
 
 def _end_at_empty_reference(pages: dlt_paginators.BasePaginator) -> None:

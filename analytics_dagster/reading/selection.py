@@ -69,7 +69,7 @@ class RowSelection:
         if self._selector is None:
             path, _ = find_response_page_data(document)
             self._set(".".join(path))
-        if answer.status_code == 204:
+        if answer.status_code == 204 or answer.has_no_rows:
             return Page(answer, [], {})
         matches = self._list.find(document)
         value: Any = matches[0].value if matches else None

@@ -15,6 +15,7 @@ import requests
 from dlt.common.configuration.container import Container
 from requests.hooks import default_hooks, dispatch_hook  # pyright: ignore[reportUnknownVariableType]
 
+from analytics_dagster.reading.actions import Actions
 from analytics_dagster.reading.budget import budget_of
 from analytics_dagster.reading.errors import (
     ForbiddenOriginError,
@@ -177,16 +178,17 @@ class ApiSession(requests.Session):
             except TryAgain as error:
                 failure = error
             outcomes.append(failure.outcome)
-            if len(outcomes) > self._retry.max_retries or self._closed.is_set():
+            allowed = self._retry.max_retries if failure.max_retries is None else failure.max_retries
+            if len(outcomes) > allowed or self._closed.is_set():
                 raise RequestError(
                     self._outcomes.given_up(request, failure, outcomes, time.monotonic() - began)
                 )
-            self._wait(failure, len(outcomes))
+            self._wait(failure, len(outcomes), allowed)
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Make a request ready to send, unless it was sent already.
 
-        A paginator may have put `before_next` or `coming` on it.
+        A paginator may have put `before_next`, `coming` or `actions` on it.
 
         Raises:
             RefusedError: If it is none that HTTP knows.
@@ -197,9 +199,13 @@ class ApiSession(requests.Session):
             vars(coming.prepared)["coming"] = coming
             return coming.prepared
         try:
-            return super().prepare_request(request)
+            prepared = super().prepare_request(request)
         except (requests.RequestException, ValueError) as error:
             problem = self._outcomes.unsendable(request, error)
+        else:
+            if "actions" in vars(request):
+                vars(prepared)["actions"] = vars(request)["actions"]
+            return prepared
         raise problem
 
     def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
@@ -225,6 +231,12 @@ class ApiSession(requests.Session):
             if auth is not None:
                 auth.renew(request)
                 answer = self._once(request, kwargs)
+        actions: Actions | None = vars(request).get("actions")
+        if actions is not None and (rule := actions.first(answer)) is not None:
+            if rule.action == "refresh_auth" and (auth := vars(request).pop("renewable_auth", None)):
+                auth.renew(request)
+                return self._try(request, hooks, kwargs)
+            return rule.act(request, answer, self._outcomes)
         with suppress(requests.HTTPError):  # told better below
             dispatch_hook("response", hooks, answer, **kwargs)
         status = answer.status_code
@@ -283,14 +295,16 @@ class ApiSession(requests.Session):
         except (ValueError, RecursionError) as error:
             raise self._outcomes.not_json(answer, error) from None
 
-    def _wait(self, failure: TryAgain, tried: int) -> None:
+    def _wait(self, failure: TryAgain, tried: int, allowed: int) -> None:
         pause = failure.retry_after
-        if pause is None:
+        if pause is None and not failure.waits:
             pause = self._retry.backoff_factor * 2.0 ** min(tried - 1, 100)
             pause *= random.uniform(1, 1.25)  # noqa: S311 - spreads requests, hides nothing
-        pause = min(pause, self._longest)
+        pause = min(pause or 0.0, self._longest)
+        if failure.waits:
+            pause = max(pause, failure.waits[min(tried, len(failure.waits)) - 1])
         self.meter.add(retries=1)
-        again = f"trying again in {in_words(pause)} ({tried} of {self._retry.max_retries})"
+        again = f"trying again in {in_words(pause)} ({tried} of {allowed})"
         if (failure.retry_after or 0) > self._longest:
             asked = f"the API asks for {in_words(failure.retry_after or 0)}"
             again += f"; {asked}, and retry.max_wait is {in_words(self._longest)}"

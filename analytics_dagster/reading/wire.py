@@ -33,9 +33,14 @@ _SEARCHED = 1 << 20  # bytes of a body in which secrets are hidden before it is 
 
 
 class Answer(requests.Response):
-    """A response whose body was read once, within a limit, and is decoded once."""
+    """A response whose body was read once, within a limit, and is decoded once.
+
+    `has_no_rows` says that there are none in it, whatever it looks like, and `is_last` that no page follows.
+    """
 
     redact: Redactor
+    has_no_rows = False
+    is_last = False
     _document: Any = None
     _decoded = False
 
@@ -74,6 +79,15 @@ class Answer(requests.Response):
             self._document = [] if self.status_code == 204 else decode_json(self.content, self.charset)
             self._decoded = True
         return self._document
+
+    def empty(self, *, is_last: bool) -> None:
+        """Take it for an answer without rows.
+
+        Args:
+            is_last: Whether no page follows.
+        """
+        self.has_no_rows, self.is_last = True, is_last
+        self._document, self._decoded = [], True
 
     def beginning(self) -> str:
         """The first part of the body, without secrets, as a line of a message."""

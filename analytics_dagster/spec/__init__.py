@@ -1,5 +1,6 @@
 """What an API file may say, and how files are found, read and checked. Imports nothing of ours."""
 
+from analytics_dagster.spec.actions import ResponseAction
 from analytics_dagster.spec.api import (
     Api,
     Client,
@@ -12,7 +13,7 @@ from analytics_dagster.spec.api import (
 )
 from analytics_dagster.spec.auth import ApiKeyAuth, Auth, BearerAuth, HttpBasicAuth, SeveralAuth
 from analytics_dagster.spec.checking import ApiFile
-from analytics_dagster.spec.endpoint import Endpoint, EndpointDefaults, Incremental, ResponseAction
+from analytics_dagster.spec.endpoint import Endpoint, EndpointDefaults, Incremental
 from analytics_dagster.spec.files import find_files, parse_text, read_file, read_files
 from analytics_dagster.spec.json_schema import json_schema
 from analytics_dagster.spec.paginators import (

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analytics_dagster.spec import bodies, combinations, placeholders, templates
+from analytics_dagster.spec import bodies, combinations, placeholders, rules, templates
 from analytics_dagster.spec.api import Api, Resource
 from analytics_dagster.spec.defaults import effective
 from analytics_dagster.spec.placeholders import Mistake
@@ -100,12 +100,16 @@ def _check_api(root: Node, file: str) -> tuple[Api | None, list[Problem]]:
     known = {(problem.line, problem.key) for problem in found}
     problems = [*found, *(problem for problem in problems if (problem.line, problem.key) not in known)]
     problems += _at(root, file, _in_resources(root, nodes, resources))
+    if api is not None and not problems:
+        for resource, node in zip(resources, nodes, strict=True):
+            problems += _at(node, file, rules.without_token(resource, api.client.auth))
     return api, problems
 
 
 def _check_resource(resource: Resource, node: Node, names: list[str], file: str) -> Iterator[Problem]:
     yield from _at(node, file, combinations.windows(resource))
     yield from _at(node, file, combinations.hiding(resource))
+    yield from _at(node, file, rules.mistakes(resource))
     for found in (placeholders.mistakes(resource.endpoint), bodies.mistakes(resource.endpoint)):
         yield from _at(node, file, (Mistake(("endpoint", *m.path), m.message) for m in found))
     for mistakes in (combinations.loading(resource), combinations.family(resource, names)):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
+from analytics_dagster.spec.actions import ResponseAction
 from analytics_dagster.spec.auth import Auth
 from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.paginators import Paginator
@@ -63,14 +64,6 @@ class Incremental(Model):
     )
 
 
-class ResponseAction(Model):
-    """What to do with an answer of a certain status or text."""
-
-    status_code: int | None = Field(default=None, ge=100, le=599)
-    content: str | None = None
-    action: Literal["ignore"]
-
-
 class EndpointOptions(Model):
     """What an endpoint may say apart from its path."""
 
@@ -112,7 +105,9 @@ class EndpointOptions(Model):
         default=True,
         description="Whether an answer with nothing at data_selector is an error, or has no rows.",
     )
-    response_actions: list[ResponseAction] = Field(default=[])
+    response_actions: list[ResponseAction] = Field(
+        default=[], description="What to do with certain answers; the first rule that fits counts."
+    )
     incremental: Incremental | None = None
     auth: Auth | None = None
 

@@ -63,7 +63,7 @@ class Lab:
         """The pages of an endpoint, one after another, read as dlt's REST source reads them."""
         described: Paginator = TypeAdapter(Paginator).validate_python(paginator)
         client = RESTClient(self.base_url, session=self.session)
-        how = {name: request.pop(name) for name in ("required", "key") if name in request}
+        how = {name: request.pop(name) for name in ("required", "key", "completion") if name in request}
         watched = build_paginator(described, data_selector, self.session, **how)
         found = client.paginate(path, paginator=watched, data_selector=data_selector, **request)
         return map(list, found)

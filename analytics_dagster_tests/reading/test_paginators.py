@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -311,48 +311,6 @@ def test_a_selector_that_picks_from_pages_does_not_confuse_them(selector: str, p
     rows = Lab().rows("/v1/rows", OFFSET, selector)
     assert [row["n"] if isinstance(row, dict) else row for row in rows] == list(picked)
     assert asked() == 3
-
-
-def read_source(actions: Any, paginator: Any) -> list[Any]:
-    """Read a resource with response_actions through dlt's REST source."""
-    lab = Lab()
-    watched = build_paginator(OffsetPaginator.model_validate(paginator), "data", lab.session)
-    endpoint = {
-        "path": "/v1/rows",
-        "paginator": watched,
-        "data_selector": "data",
-        "response_actions": actions,
-    }
-    client: Any = {"base_url": lab.base_url, "session": lab.session}
-    source = rest_api_source(
-        {"client": client, "resources": [{"name": "rows", "endpoint": cast("Any", endpoint)}]}
-    )
-    return list(source.resources["rows"])
-
-
-@pytest.mark.parametrize(
-    ("actions", "answer"),
-    [
-        ([{"status_code": 404, "action": "ignore"}], (404, "{}")),
-        ([{"content": "no rows", "action": "ignore"}], (200, '{"message": "no rows"}')),
-        ([{"status_code": 503, "action": "ignore"}], (503, "")),
-    ],
-)
-@responses.activate
-def test_ignoring_means_no_rows_at_all_and_never_some(actions: Any, answer: tuple[int, str]) -> None:
-    responses.get(URL, status=answer[0], body=answer[1])
-    assert read_source(actions, OFFSET) == []
-    assert asked() == 1
-
-    responses.reset()
-    responses.get(URL, json={"data": [{"id": n} for n in range(100)]})
-    responses.get(URL, status=answer[0], body=answer[1])
-    with pytest.raises(Exception, match="to a page after the first") as caught:
-        read_source(actions, OFFSET)
-    causes: list[BaseException | None] = [caught.value]
-    while causes[-1] is not None:
-        causes.append(causes[-1].__cause__)
-    assert any(isinstance(cause, PageError) for cause in causes)
 
 
 @responses.activate

@@ -15,6 +15,7 @@ from analytics_dagster_tests.spec.helpers import EXAMPLE
 SCHEMA = json_schema()
 HEAD = "name: x\nclient: {base_url: 'https://x.y'}\n"
 A = HEAD + "resources: [{name: a, write_disposition: replace, records: "
+B = HEAD + "resources: [{name: a, write_disposition: replace, endpoint: {response_actions: ["
 GOOD = [
     EXAMPLE,
     HEAD + "resource_defaults: {write_disposition: replace}\nresources: [u, {name: a, endpoint: v1/a}]",
@@ -30,6 +31,8 @@ GOOD = [
     ),
     HEAD + "resources: [{name: a, write_disposition: replace, endpoint: {method: PATCH, json: [1]}}]",
     HEAD + "resources: [{name: a, write_disposition: replace, endpoint: {method: POST, form: {a: [b, 1]}}}]",
+    B + "{status_code: [404, 5xx], header: {X-Left: 0}, when: a.b, action: retry, wait: [10s, 6]}]}}]",
+    B + "{content: gone, header: X-Gone, action: fail, message: m, message_path: a.b, permanent: false}]}}]",
     A + "{rows: {zip: [{values: 'd[*].v', names: '$.h[*].n'}, {values: m, names: [n]}]}}}]",
     A + "{rows: {columns: c, entries: [e, d], without: [x], scalar: s}, drop: [a], hash: [b]}}]",
     A + "{fields: {a: b, c: {const: null}, d: {envelope: e}, f: {from: g, cast: 'date:%Y'}}}}]",
@@ -49,6 +52,11 @@ BAD = [
     HEAD + "resources: []",
     HEAD + "resources: [{endpoint: a}]",
     HEAD + "resources: [5]",
+    B + "{status_code: 40x, action: fail}]}}]",
+    B + "{status_code: 600, action: fail}]}}]",
+    B + "{header: {X-Left: [0]}, action: fail}]}}]",
+    B + "{status_code: 404, action: no_date}]}}]",
+    B + "{status_code: 404, action: retry, wait: []}]}}]",
     HEAD + "resources: [{name: a, endpoint: {method: post}}]",
     HEAD + "resources: [{name: a, endpoint: {json: a}}]",
     HEAD + "resources: [{name: a, endpoint: {form: a=b}}]",
@@ -105,6 +113,18 @@ def test_every_kind_of_authentication_has_an_example_that_is_good() -> None:
             }
             assert fits(file), example
             parse_text(json.dumps(file), "x.yaml")
+
+
+def test_every_example_of_a_response_action_is_good() -> None:
+    part = SCHEMA["$defs"]["ResponseAction"]
+    oauth2 = {"type": "oauth2", "access_token_url": "https://x.y", "client_id": "i", "client_secret": "s"}
+    for example in part["examples"]:
+        endpoint = {"response_actions": [example], "auth": oauth2}
+        resource = {"name": "a", "write_disposition": "replace", "endpoint": endpoint}
+        file = {"client": {"base_url": "https://x.y"}, "resources": [resource]}
+        assert fits(file), example
+        parse_text(json.dumps(file), "x.yaml")
+    assert all(key["description"] for key in part["properties"].values())
 
 
 def test_every_key_of_records_is_explained_with_an_example() -> None:

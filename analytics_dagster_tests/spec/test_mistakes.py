@@ -13,6 +13,8 @@ AUTH = "client:\n  base_url: https://x.y\n  auth: "
 REFRESH = AUTH + (
     "{type: oauth2_refresh_token, access_token_url: 'https://x.y/t', client_id: i, refresh_token: r,\n   "
 )
+REPLACED = "name: a\nwrite_disposition: replace\nendpoint:\n"
+AT = ".endpoint.response_actions[0]"
 WINDOWED = """\
 name: a
 primary_key: id
@@ -470,6 +472,49 @@ RESOURCES: list[tuple[str, int, str, str]] = [
         8,
         ".endpoint.paginator.cursor_body_path",
         "or cursor_param",
+    ),
+    *(
+        (
+            f"name: a\nwrite_disposition: replace\nendpoint:\n  response_actions:\n  - {{{rule}}}",
+            9,
+            f"{AT}{key}",
+            words,
+        )
+        for rule, key, words in (
+            (
+                "status_code: 999, action: fail",
+                ".status_code",
+                "from 100 to 599, 4xx, or a list of them, not the number 999",
+            ),
+            (
+                "status_code: 40x, action: fail",
+                ".status_code",
+                "from 100 to 599, 4xx, or a list of them, not '40x'",
+            ),
+            ("status_code: '404', action: fail", ".status_code", "(without quotes)"),
+            ("status_code: [], action: fail", ".status_code", "at least one status"),
+            ("action: ignore", "", "hold for all answers; give status_code, content, header or when"),
+            ("status_code: 404, action: no_date", ".action", "did you mean `no_data`?"),
+            (
+                "status_code: 404, action: ignore, message: m",
+                ".message",
+                "belongs to `action: fail`, and this is ignore",
+            ),
+            ("status_code: 404, action: retry, permanent: true", ".permanent", "belongs to `action: fail`"),
+            ("status_code: 404, action: fail, max_retries: 2", ".max_retries", "belongs to `action: retry`"),
+            ("status_code: 404, action: retry, wait: []", ".wait", "at least one duration"),
+            (
+                "status_code: 404, action: retry, wait: [soon]",
+                ".wait",
+                "such as 30s, 10m, 1h or 2d, not 'soon'",
+            ),
+            ("when: 'code == 5', action: fail", ".when", "is not JMESPath, from '5' on"),
+            ("when: lenght(a), action: fail", ".when", "did you mean `length`?"),
+            ("status_code: 404, action: fail, message_path: 'a['", ".message_path", "is not JMESPath"),
+            ("header: 'X-A: b', action: fail", ".header", "{name: value}, such as {X-Remaining: 0}"),
+            ("header: {}, action: fail", ".header", "a header's name"),
+            ("status_code: 403, action: refresh_auth", ".action", "no token to fetch anew"),
+        )
     ),
     ("name: a\nwrite_disposition: replace\nendpoint:\n  path: a/{id}", 8, ".endpoint.path", "{id}"),
     (
