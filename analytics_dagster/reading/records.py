@@ -53,6 +53,8 @@ class MakeRows:
         """
         number = 0
         made: list[Row] = []
+        if not selected:
+            return made  # an answer without rows may well leave out their names
         try:
             shape = self._shape.of_answer(envelope) if self._shape else only_objects
             common = {field.name: field.of_answer(envelope) for field in self._fields}

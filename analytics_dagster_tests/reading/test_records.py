@@ -105,6 +105,12 @@ def test_the_first_row_that_does_not_fit_is_named(records: dict[str, Any], row: 
     assert "page 1 of URL does not fit `records`: " in str(caught.value)
 
 
+def test_an_answer_without_rows_needs_no_names() -> None:
+    zipped = {"zip": [{"values": "a", "names": "$.heads[*].name"}]}
+    for rows in ({"columns": "columns"}, zipped):
+        assert make({"rows": rows}, [], {"kind": "report"}) == []
+
+
 def test_fields_stay_unless_dropped_and_see_the_row_as_it_came() -> None:
     records = {"fields": {"a": "b", "b": "a", "c": "d.e"}, "drop": ["x", "missing.y", "d.f"]}
     assert make(records, [{"a": 1, "b": 2, "d": {"e": 3, "f": 4}, "x": 5}]) == [
