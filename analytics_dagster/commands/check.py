@@ -28,9 +28,10 @@ from analytics_dagster.reading.errors import CursorError, LoadError, PageError, 
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sample import is_sample, sandbox_variables
 from analytics_dagster.spec import Resource, Window
+from analytics_dagster.spec.paginators import IN_HEADER
 
 _WHERE = "the first page"  # begins messages, under a heading that says more
-_ASKING = {"single_page", "offset", "page_number"}  # do not wait to be told of a next page
+_ASKING = {"single_page", "offset", "page_number", "until_empty"}  # do not wait to be told of a next page
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}
 
 
@@ -224,10 +225,15 @@ def _paging_findings(resolved: ResolvedApi, resource: Resource, page: _Page) -> 
     if page.is_last and len(page.rows) > 1 and not (paginator and paginator.type in _ASKING):
         without = "" if paginator else "no paginator is given, and "
         return [Finding(None, f"{without}the answer names no next page: this one would be all")]
-    path = getattr(paginator, "total_path", None)
-    if not path:
+    path = paginator.total_path if paginator else None
+    if not (paginator and path) or paginator.total_is == "page":
         return []
-    totals = jsonpath.find_values(path, page.answers[0].json())
+    answer, in_body = page.answers[0], paginator.total_in_body
+    totals = (
+        jsonpath.find_values(in_body, answer.json())
+        if in_body
+        else [answer.headers.get(path.removeprefix(IN_HEADER))]
+    )
     if totals and totals[0] is not None:
         return [Finding(True, f"total `{path}` is {totals[0]}")]
     if getattr(paginator, "has_more_path", None):  # says itself which page is the last

@@ -67,16 +67,28 @@ class CountedPageNumber(dlt_paginators.PageNumberPaginator):
         self._longest = max(self._longest, page)
         super().update_state(response, data)
         total = self._tally.stated_pages
+        if self._tally.has_every_row:
+            self._has_next_page = False
         if total is None:
             _refuse_endless(self, response, page)
             return
         # Some APIs call the length of the page a total.
         if self.current_value >= total + self.base_index and (self._must_fit or total != self._longest):
             self._has_next_page = False
+        if not self._has_next_page and not was_cut(self):
+            self.refuse_missing(response)
+
+    def refuse_missing(self, response: Response) -> None:
+        """Hold the pages that came against their stated number, when the last one is there.
+
+        Raises:
+            PageError: If some are missing.
+        """
+        total = self._tally.stated_pages
+        if total is None or not self._must_fit:
+            return
         expected = total - (self.initial_value - self.base_index)
         came, rows = self._tally.pages, self._tally.rows
-        if self._has_next_page or not self._must_fit or was_cut(self):
-            return
         if came < expected and rows != total:  # some totals count rows
             raise PageError(
                 f"The pages of {without_query(response.url)} are not whole: the API states {expected} pages,"

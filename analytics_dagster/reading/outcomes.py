@@ -138,7 +138,7 @@ class Outcomes:
             )
         return self._redact(
             f"{self.describe(request)} was refused: {status_line(answer)}."
-            f"{_HINTS.get(answer.status_code, '')}{led}\n{answer.beginning()}"
+            f"{answer.hint or _HINTS.get(answer.status_code, '')}{led}\n{answer.beginning()}"
         )
 
     def given_up(

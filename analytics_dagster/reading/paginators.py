@@ -17,13 +17,23 @@ from analytics_dagster.reading.ahead import ReadAhead, fingerprint
 from analytics_dagster.reading.completion import Completion
 from analytics_dagster.reading.counting import CountedOffset, CountedPageNumber
 from analytics_dagster.reading.errors import PageError
+from analytics_dagster.reading.later_pages import LaterActions
 from analytics_dagster.reading.origins import without_query
 from analytics_dagster.reading.records import MakeRows
+from analytics_dagster.reading.references import HeaderNext, settle
 from analytics_dagster.reading.selection import Page, RowSelection
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.totals import StatedTotal, Tally, same_pages
 from analytics_dagster.reading.wire import Answer
-from analytics_dagster.spec import OffsetPaginator, PageNumberPaginator, Paginator, Records
+from analytics_dagster.spec import (
+    HeaderNextPaginator,
+    OffsetPaginator,
+    PageNumberPaginator,
+    Paginator,
+    PastEnd,
+    Records,
+    UntilEmptyPaginator,
+)
 
 _MESSAGE = 500  # characters that are shown of what dlt says; it quotes whole answers
 _EMPTY_PAGES = 1_000  # in a row, after which nothing is expected any more
@@ -40,6 +50,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         session: Sends requests ahead of their turn, and counts pages.
         make_rows: Makes the rows of a page; None where they stay as they came.
         completion: Makes each first request what the file says.
+        form: Those of its parameters that go into a form body.
+        past_end: How the API says that there are no more pages.
     """
 
     def __init__(
@@ -50,6 +62,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         session: ApiSession,
         make_rows: MakeRows | None = None,
         completion: Completion | None = None,
+        form: Sequence[str] = (),
+        past_end: PastEnd | None = None,
     ) -> None:
         super().__init__()
         self._pages = pages
@@ -59,6 +73,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         self._ahead = ReadAhead(session)
         self._make_rows = make_rows
         self._completion = completion
+        self._form = form
+        self._past_end = past_end
         self._asked: set[int] = set()
         self._is_over = False
 
@@ -86,6 +102,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             self._completion.complete(request)
         if self._pages is not None:
             self._pages.init_request(request)
+            self._fill_form(request)
         offset = self._pages if isinstance(self._pages, dlt_paginators.OffsetPaginator) else None
         self._tally.begin(first=offset.initial_value if offset else 0)
         self._asked = {fingerprint(request)}
@@ -93,6 +110,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         self._seen: set[int] = set()
         self._last: int | None = None
         self._empty = 0
+        self._reference: Any = None
         self._ahead.stop()
 
     def update_state(self, response: Response, data: list[Any] | None = None) -> None:
@@ -111,6 +129,9 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             self._end_here(response)
             return
         page = self._selection.page(response, data)
+        if page.is_past_end:
+            self._end_here(response)
+            return
         self._refuse_repeated(page)
         if self._make_rows:
             where = f"page {self._tally.pages + 1} of {without_query(response.url)}"
@@ -125,7 +146,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             said = "the paginator does not find its values here" if hides else f"{error!s:.{_MESSAGE}}"
             problem = PageError(f"{without_query(response.url)}: {said}")
         else:
-            _end_at_empty_reference(self._pages)
+            if isinstance(self._pages, dlt_paginators.BaseReferencePaginator):
+                self._reference = settle(self._pages, page, self._reference)
             self._tally.check(page, self._pages)
             if self._make_rows and data is not None:
                 data[:] = page.made  # which are what dlt passes on
@@ -137,16 +159,18 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         raise problem
 
     def _end_here(self, answer: Answer) -> None:
-        """End the pages at an answer that the file says to ignore, unless the API states more rows."""
+        """End the pages at an answer that the file takes for their end, unless the API states more rows."""
         self._ahead.stop()
         self._is_over = True
+        if isinstance(self._pages, CountedPageNumber):
+            self._pages.refuse_missing(answer)
         expected, came = self._tally.expected, self._tally.rows
         if expected is not None and came < expected:
             raise PageError(
                 f"{without_query(answer.url)} answered {answer.status_code} to page {self._tally.pages + 1},"
-                f" where response_actions ends the pages, but the API states {expected} rows and sent {came}."
-                " Restrict the rule; if the total does not count these rows, write `total_path: null` in the"
-                " paginator."
+                f" where past_end or response_actions ends the pages, but the API states {expected} rows and"
+                f" sent {came}. Restrict the rule; if the total does not count these rows, write"
+                " `total_path: null` in the paginator."
             )
 
     def _refuse_repeated(self, page: Page) -> None:
@@ -176,8 +200,13 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         """
         if self._is_over or self._pages is None or not self._pages.has_next_page:
             return
+        if len(self._asked) == 1:
+            vars(request)["actions"] = LaterActions(
+                vars(request).get("actions"), self._past_end, asks_on=self.knows_next
+            )
         address = without_query(request.url)
         self._pages.update_request(request)
+        self._fill_form(request)
         asked = fingerprint(request)
         if asked in self._asked:
             raise PageError(
@@ -186,6 +215,12 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             )
         self._asked.add(asked)
         self._read_ahead(request, self._pages)
+
+    def _fill_form(self, request: Request) -> None:
+        """Move the parameters that the file wants in a form body, which dlt only writes into the query."""
+        moved = {name: request.params.pop(name) for name in self._form if name in (request.params or ())}
+        if moved:
+            request.data = {**(request.data or {}), **moved}
 
     def _read_ahead(self, request: Request, pages: dlt_paginators.BasePaginator) -> None:
         limits, count = self._session.limits, 1
@@ -201,6 +236,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             place.current_value += number * pages.value_step
             asked.params, asked.json = copy.deepcopy((request.params, request.json))
             place.update_request(asked)
+            self._fill_form(asked)
             return asked
 
         send = partial(self._ahead.go_on, request, count, later)
@@ -231,26 +267,44 @@ def build_paginator(
         records: What a row is; None for what the selector picks.
         completion: Makes each first request what the file says.
     """
+    if isinstance(paginator, UntilEmptyPaginator):
+        paginator = paginator.in_full
     make_rows = MakeRows(records) if records else None
     entries = bool(records and records.rows and records.rows.entries)
     selection = RowSelection(data_selector, required=required, entries=entries)
     tally = _tally(paginator, selection, key)
     if paginator is None or paginator.type == "auto":
-        return WatchedPaginator(None, selection, tally, session, make_rows, completion)
-    options = paginator.model_dump(exclude={"type"})
+        past_end = paginator.past_end if paginator else None
+        return WatchedPaginator(None, selection, tally, session, make_rows, completion, past_end=past_end)
+    options, form = _dlt_options(paginator)
     pages: dlt_paginators.BasePaginator
     # Without one list, the length of a page is not known, and dlt's own paginators have to do.
     if selection.is_one_list and isinstance(paginator, OffsetPaginator):
         pages = CountedOffset(tally, **options)
     elif selection.is_one_list and isinstance(paginator, PageNumberPaginator):
         # dlt's default path is `total`, which in many APIs does not count pages.
-        pages = CountedPageNumber(tally, must_fit=paginator.names_total, **options)
+        must_fit = paginator.names_total and paginator.total_is is None
+        pages = CountedPageNumber(tally, must_fit=must_fit, **options)
+    elif isinstance(paginator, HeaderNextPaginator):
+        pages = HeaderNext(paginator.header)
     else:
         kind = "json_link" if paginator.type == "json_response" else paginator.type  # dlt's older word
         if not isinstance(paginator, OffsetPaginator | PageNumberPaginator):
             del options["total_path"]
         pages = cast("dlt_paginators.BasePaginator", create_paginator(cast("Any", {"type": kind, **options})))
-    return WatchedPaginator(pages, selection, tally, session, make_rows, completion)
+    return WatchedPaginator(pages, selection, tally, session, make_rows, completion, form, paginator.past_end)
+
+
+def _dlt_options(paginator: Paginator) -> tuple[dict[str, Any], list[str]]:
+    """What dlt's paginator takes, and those of its parameters that go into a form body."""
+    options = paginator.model_dump(exclude={"type", "total_is", "past_end"})
+    options["total_path"] = paginator.total_in_body
+    form: list[str] = []
+    for key in [key for key in options if key.endswith("_form")]:
+        if (name := options.pop(key)) is not None:
+            options[f"{key.removesuffix('_form')}_param"] = name
+            form.append(name)
+    return options, form
 
 
 def _tally(paginator: Paginator | None, selection: RowSelection, key: Sequence[str]) -> Tally:
@@ -258,20 +312,11 @@ def _tally(paginator: Paginator | None, selection: RowSelection, key: Sequence[s
     path, is_null = None, False
     if paginator is not None and paginator.names_total:
         path, is_null = paginator.total_path, paginator.total_path is None
-    of_pages = StatedTotal(None, wanted=False)
+    counts = paginator.total_is if paginator else None
+    wanted, of_pages = not is_null and counts != "page", StatedTotal(None, wanted=False)
     if isinstance(paginator, PageNumberPaginator):
-        of_pages = StatedTotal(paginator.total_path, wanted=not is_null)
+        if counts is None:
+            path, of_pages = None, StatedTotal(paginator.total_path, wanted=wanted)
         # How many rows are before a later page is not known.
-        begins = paginator.page in (None, paginator.base_page)
-        return Tally(StatedTotal(None, wanted=begins and not is_null), of_pages, selection, key)
-    return Tally(StatedTotal(path, wanted=not is_null), of_pages, selection, key)
-
-
-def _end_at_empty_reference(pages: dlt_paginators.BasePaginator) -> None:
-    """Take a next link or cursor that is there but empty (`""`, `false`) for the end."""
-    if isinstance(pages, dlt_paginators.BaseReferencePaginator):
-        reference: Any = pages._next_reference  # pyright: ignore[reportPrivateUsage]
-        if not reference:
-            pages._next_reference = None  # pyright: ignore[reportPrivateUsage]
-        elif isinstance(pages, dlt_paginators.BaseNextUrlPaginator) and not isinstance(reference, str):
-            raise PageError(f"the next link should be a text, not {reference!r:.80}; check next_url_path")
+        wanted = wanted and paginator.page in (None, paginator.base_page)
+    return Tally(StatedTotal(path, wanted=wanted, counts_set=counts == "set"), of_pages, selection, key)

@@ -26,13 +26,15 @@ class Page:
 
     `rows` is the list at the selector, before a filter or a further `[*]` picks from it; `around` are the
     objects that the list is in, by their paths (`""` for the outermost); None where the rows do not come
-    out of one list. `made` are the rows as the file's `records` makes them.
+    out of one list. `made` are the rows as the file's `records` makes them. `is_past_end` says that the
+    answer is what the file expects to a page that is not there.
     """
 
     answer: Answer
     rows: list[Any]
     around: Mapping[str, dict[str, Any]] | None
     made: Sequence[Any] = ()
+    is_past_end: bool = False
 
 
 class RowSelection:
@@ -84,6 +86,8 @@ class RowSelection:
         is_empty = not selected and value in (None, [])
         around = _around(document, matches)
         self._check(answer, document, around, is_there=bool(matches), is_empty=is_empty, selected=selected)
+        if not matches and answer.past_end:
+            return Page(answer, [], {}, is_past_end=True)
         if not self._has_list or not (isinstance(value, list) or is_empty):
             return Page(answer, selected or [], None)
         return Page(answer, cast("list[Any]", value or []), around)
@@ -107,6 +111,8 @@ class RowSelection:
         if not lacks and not selected and not is_empty and self._whole:
             lacks = not self._whole.find(document)
         error = _error_in(around) if lacks or is_empty else None
+        if lacks and (past_end := answer.past_end) and (past_end.content or not error):
+            return
         if lacks and (self._required or error):
             raise SelectorError(
                 f"data_selector `{self._selector}` matches nothing in an answer of"

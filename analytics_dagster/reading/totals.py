@@ -13,6 +13,7 @@ from dlt.sources.helpers.rest_client import paginators as dlt_paginators
 from analytics_dagster.reading.errors import PageError, UnstableError
 from analytics_dagster.reading.origins import without_query
 from analytics_dagster.reading.selection import Page, RowSelection
+from analytics_dagster.spec.paginators import IN_HEADER
 
 _TOTALS = (
     *("total", "total_count", "totalCount", "total_results", "totalResults", "total_items", "totalItems"),
@@ -29,14 +30,17 @@ class StatedTotal:
     """A number that answers state, over all pages of one reading.
 
     Args:
-        path: Where it is (JSONPath); None for the usual places.
+        path: Where it is (JSONPath, or `header:NAME`); None for the usual places.
         wanted: Whether to look for one at all.
+        counts_set: Whether the file says that it counts the whole set.
     """
 
-    def __init__(self, path: str | None, *, wanted: bool = True) -> None:
+    def __init__(self, path: str | None, *, wanted: bool = True, counts_set: bool = False) -> None:
         self.wanted = wanted
         self.path = path
-        self._find = jsonpath.compile_path(path) if path else None
+        self.counts_set = counts_set
+        self._header = path.removeprefix(IN_HEADER) if path and path.startswith(IN_HEADER) else None
+        self._find = jsonpath.compile_path(path) if path and not self._header else None
         self.begin()
 
     def begin(self) -> None:
@@ -44,7 +48,7 @@ class StatedTotal:
         self.value: int | None = None
         self.before: int | None = None  # the number that this one replaced, if it changed
         self.place = (self.path or "").removeprefix("$.")
-        self.is_of_page = True  # some APIs call the length of the page a total
+        self.is_of_page = not self.counts_set  # some APIs call the length of the page a total
         self.is_on_page = False  # the last one that was read
 
     def read(self, page: Page) -> bool:
@@ -70,6 +74,9 @@ class StatedTotal:
         return self.path is None and self.place.rpartition(".")[2] == _COUNT
 
     def _candidates(self, page: Page) -> Iterator[tuple[str, Any]]:
+        if self._header:
+            yield self.place, page.answer.headers.get(self._header)
+            return
         if self._find:
             yield from ((self.place, match.value) for match in self._find.find(page.answer.json())[:1])
             return
@@ -120,6 +127,11 @@ class Tally:
     def stated_pages(self) -> int | None:
         """How many pages the API states."""
         return self._total_pages.value
+
+    @property
+    def has_every_row(self) -> bool:
+        """Whether as many rows came as the file says that the set has."""
+        return self._total.counts_set and self.expected == self.rows
 
     @property
     def expected(self) -> int | None:

@@ -17,7 +17,7 @@ from analytics_dagster.reading.errors import RefusedError, TooLargeError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.origins import Origins, without_query
 from analytics_dagster.reading.redaction import Redactor
-from analytics_dagster.spec import Client, Limits
+from analytics_dagster.spec import Client, Limits, PastEnd
 
 # What unpacks brotli before its version 1.2 makes as much of a few bytes as they ask for.
 ENCODINGS = ("gzip", "deflate")
@@ -41,6 +41,10 @@ class Answer(requests.Response):
     redact: Redactor
     has_no_rows = False
     is_last = False
+    past_end: PastEnd | None = None
+    """What the file says of an answer like this one: there is no such page."""
+    hint: str | None = None
+    """What to do where this one is a refusal; None for what its status means in general."""
     _document: Any = None
     _decoded = False
 

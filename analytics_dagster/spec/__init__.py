@@ -20,11 +20,14 @@ from analytics_dagster.spec.paginators import (
     CursorPaginator,
     HeaderCursorPaginator,
     HeaderLinkPaginator,
+    HeaderNextPaginator,
     JsonLinkPaginator,
     OffsetPaginator,
     PageNumberPaginator,
     Paginator,
+    PastEnd,
     SimplePaginator,
+    UntilEmptyPaginator,
 )
 from analytics_dagster.spec.problems import ApiFileError, Problem
 from analytics_dagster.spec.records import Records
@@ -54,6 +57,7 @@ __all__ = [
     "GrantedToken",
     "HeaderCursorPaginator",
     "HeaderLinkPaginator",
+    "HeaderNextPaginator",
     "HttpBasicAuth",
     "Incremental",
     "JsonLinkPaginator",
@@ -64,6 +68,7 @@ __all__ = [
     "PageNumberPaginator",
     "Paginator",
     "Partitions",
+    "PastEnd",
     "Problem",
     "Records",
     "RefreshTokenAuth",
@@ -75,6 +80,7 @@ __all__ = [
     "SessionAuth",
     "SeveralAuth",
     "SimplePaginator",
+    "UntilEmptyPaginator",
     "Window",
     "find_files",
     "in_timezone",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analytics_dagster.spec import bodies, combinations, placeholders, rules, templates
+from analytics_dagster.spec import bodies, combinations, pages, placeholders, rules, templates
 from analytics_dagster.spec.api import Api, Resource
 from analytics_dagster.spec.defaults import effective
 from analytics_dagster.spec.placeholders import Mistake
@@ -110,7 +110,8 @@ def _check_resource(resource: Resource, node: Node, names: list[str], file: str)
     yield from _at(node, file, combinations.windows(resource))
     yield from _at(node, file, combinations.hiding(resource))
     yield from _at(node, file, rules.mistakes(resource))
-    for found in (placeholders.mistakes(resource.endpoint), bodies.mistakes(resource.endpoint)):
+    for mistakes in (placeholders.mistakes, bodies.mistakes, pages.mistakes):
+        found = mistakes(resource.endpoint)
         yield from _at(node, file, (Mistake(("endpoint", *m.path), m.message) for m in found))
     for mistakes in (combinations.loading(resource), combinations.family(resource, names)):
         yield from _at_resource(node, file, mistakes)

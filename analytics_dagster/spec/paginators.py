@@ -1,30 +1,101 @@
-"""How an API cuts its answers into pages: dlt's paginators with all their options."""
+"""How an API cuts its answers into pages: dlt's paginators with all their options, and a few more."""
 
+from __future__ import annotations
+
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from analytics_dagster.spec.actions import Statuses, statuses
 from analytics_dagster.spec.model import Model
-from analytics_dagster.spec.texts import JsonPath
+from analytics_dagster.spec.problems import shown
+from analytics_dagster.spec.texts import JsonPath, json_path
+
+IN_HEADER = "header:"
+"""What a total's place begins with where it is the name of a header."""
 
 _ENDLESS = (
     "the pages would never end: give total_path, {} or has_more_path, or leave stop_after_empty_page on"
 )
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, section 5.6.2
+_NEVER_THE_END = {401, 403, 407, 408, 425, 429}  # of credentials, and of requests that came too soon
+
+
+def _header(value: str) -> str:
+    if not _HEADER.fullmatch(value):
+        raise ValueError(f"expected the name of a header such as X-Next-Page, not {shown(value)}")
+    return value
+
+
+def _total_path(value: str) -> str:
+    if value.startswith(IN_HEADER):
+        return IN_HEADER + _header(value.removeprefix(IN_HEADER))
+    return json_path(value)
+
+
+Header = Annotated[str, AfterValidator(_header)]
+TotalPath = Annotated[str, AfterValidator(_total_path)]
+
+
+class PastEnd(Model):
+    """What an answer to a page after the first looks like that says: there are no more.
+
+    All that is given must be so. Rows are held against a stated total all the same.
+    """
+
+    status_code: Statuses = Field(
+        default=None, description="A status, or a list of them.", examples=[400, [404, 416]]
+    )
+    content: str | None = Field(
+        default=None, min_length=1, description="A text in its body.", examples=["out of range"]
+    )
+    data_selector_required: Literal[False] | None = Field(
+        default=None, description="false: it has nothing at data_selector, and tells of no error."
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.status_code is None and self.content is None and self.data_selector_required is None:
+            raise ValueError("expected status_code, content or data_selector_required: false")
+        codes = statuses(self.status_code) if self.status_code is not None else frozenset[int]()
+        for code in sorted(_NEVER_THE_END & codes):
+            raise ValueError(
+                f"{code} says that a request may not be answered now, never that there is no page"
+            )
+        return self
 
 
 class _Paginator(Model):
     """What all paginators share."""
 
-    total_path: JsonPath | None = Field(
+    total_path: TotalPath | None = Field(
         default=None,
-        description="Where an answer states the number of rows in all (JSONPath). Without it, it is looked"
-        " for in the usual places; null: rows are not held against any total.",
+        description="Where an answer states the number of rows in all (JSONPath, or header:NAME). Without it,"
+        " it is looked for in the usual places; null: rows are not held against any total.",
+        examples=["meta.total", "header:X-Total"],
+    )
+    total_is: Literal["set", "page"] | None = Field(
+        default=None,
+        description="What the total counts: set: all rows; page: those of its page, so nothing is held"
+        " against it. Without it, one that equals the length of each page is not trusted.",
+    )
+    past_end: PastEnd | None = Field(
+        default=None,
+        description="How the API answers where it has no more pages; without it, an error is one.",
+        examples=[{"status_code": 400}, {"status_code": 404, "content": "no such page"}],
     )
 
     @property
     def names_total(self) -> bool:
         """Whether the file says where the total is, or that there is none."""
         return "total_path" in self.model_fields_set
+
+    @property
+    def total_in_body(self) -> str | None:
+        """Where an answer's body has the total."""
+        path = self.total_path
+        return None if path is None or path.startswith(IN_HEADER) else path
 
 
 class SimplePaginator(_Paginator):
@@ -33,60 +104,121 @@ class SimplePaginator(_Paginator):
     type: Literal["single_page", "auto"]
 
 
-def _refuse_both(param: str, given: str | None, body_path: str, given_body: str | None) -> None:
-    if given is not None and given_body is not None:
-        raise ValueError(f"{param} and {body_path} exclude each other: the value is sent once")
-    if "" in (given, given_body):
-        raise ValueError(f"{param} or {body_path} is empty; leave it out for the default")
+def _refuse_doubles(paginator: Model, *values: str) -> None:
+    """A value is sent in one place."""
+    for value in values:
+        names = [f"{value}_{place}" for place in ("param", "body_path", "form")]
+        given = [name for name in names if getattr(paginator, name, None) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other: the value is sent once")
+        if given and not getattr(paginator, given[0]):
+            raise ValueError(f"{given[0]} is empty; leave it out for the default")
 
 
-class OffsetPaginator(_Paginator):
+class _Offsets(_Paginator):
+    """What offsets take."""
+
+    offset: int = 0
+    offset_param: str | None = None
+    offset_body_path: str | None = None
+    offset_form: str | None = Field(default=None, description="The field of a form body that has the offset.")
+    limit_param: str | None = None
+    limit_body_path: str | None = None
+    limit_form: str | None = Field(default=None, description="The field of a form body that has the limit.")
+    maximum_offset: int | None = None
+
+
+class _PageNumbers(_Paginator):
+    """What page numbers take."""
+
+    base_page: int = 0
+    page: int | None = None
+    page_param: str | None = None
+    page_body_path: str | None = None
+    page_form: str | None = Field(
+        default=None, description="The field of a form body that has the page number."
+    )
+    maximum_page: int | None = None
+
+
+class OffsetPaginator(_Offsets):
     """`offset` and `limit`, until the total is reached or a page is empty."""
 
     type: Literal["offset"]
     limit: int = Field(gt=0)
-    offset: int = 0
-    offset_param: str | None = None
-    offset_body_path: str | None = None
-    limit_param: str | None = None
-    limit_body_path: str | None = None
-    total_path: JsonPath | None = "total"
-    maximum_offset: int | None = None
+    total_path: TotalPath | None = "total"
     stop_after_empty_page: bool = True
     has_more_path: JsonPath | None = None
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
-        _refuse_both("offset_param", self.offset_param, "offset_body_path", self.offset_body_path)
-        _refuse_both("limit_param", self.limit_param, "limit_body_path", self.limit_body_path)
-        ends = (self.total_path, self.maximum_offset, self.has_more_path)
+        _refuse_doubles(self, "offset", "limit")
+        ends = (self.total_in_body, self.maximum_offset, self.has_more_path)
         if ends == (None, None, None) and not self.stop_after_empty_page:
             raise ValueError(_ENDLESS.format("maximum_offset"))
         return self
 
 
-class PageNumberPaginator(_Paginator):
+class PageNumberPaginator(_PageNumbers):
     """Page numbers, until the stated number of pages is reached or a page is empty."""
 
     type: Literal["page_number"]
-    base_page: int = 0
-    page: int | None = None
-    page_param: str | None = None
-    page_body_path: str | None = None
-    total_path: JsonPath | None = Field(
-        default="total", description="Where the answer states its number of pages."
+    total_path: TotalPath | None = Field(
+        default="total",
+        description="Where the answer states its number of pages; with total_is: set, of rows.",
+        examples=["total_pages", "header:X-WP-TotalPages"],
     )
-    maximum_page: int | None = None
     stop_after_empty_page: bool = True
     has_more_path: JsonPath | None = None
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
-        _refuse_both("page_param", self.page_param, "page_body_path", self.page_body_path)
-        ends = (self.total_path, self.maximum_page, self.has_more_path)
+        _refuse_doubles(self, "page")
+        ends = (self.total_in_body, self.maximum_page, self.has_more_path)
         if ends == (None, None, None) and not self.stop_after_empty_page:
             raise ValueError(_ENDLESS.format("maximum_page"))
         return self
+
+
+class UntilEmptyPaginator(_Offsets, _PageNumbers):
+    """Offsets or page numbers of an API that states no total: until a page is empty."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"type": "until_empty", "by": "page", "base_page": 1},
+                {
+                    "type": "until_empty",
+                    "by": "offset",
+                    "limit": 500,
+                    "offset_form": "filter_offset",
+                    "limit_form": "filter_limit",
+                },
+            ]
+        }
+    )
+
+    type: Literal["until_empty"]
+    by: Literal["offset", "page"] = Field(description="What tells the pages apart.")
+    limit: int | None = Field(default=None, gt=0, description="With by: offset, the rows of a page.")
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Self:
+        kind = OffsetPaginator if self.by == "offset" else PageNumberPaginator
+        for name in sorted(self.model_fields_set - {"by", *kind.model_fields}):
+            raise ValueError(f"{name} is nothing that by: {self.by} takes")
+        if self.by == "offset" and self.limit is None:
+            raise ValueError("by: offset needs limit, the rows of a page")
+        _refuse_doubles(self, "offset", "limit", "page")
+        return self
+
+    @property
+    def in_full(self) -> OffsetPaginator | PageNumberPaginator:
+        """The same in dlt's words."""
+        given = {name: getattr(self, name) for name in self.model_fields_set - {"type", "by"}}
+        if self.by == "offset":
+            return OffsetPaginator.model_validate({"type": "offset", "total_path": None, **given})
+        return PageNumberPaginator.model_validate({"type": "page_number", "total_path": None, **given})
 
 
 class CursorPaginator(_Paginator):
@@ -96,12 +228,13 @@ class CursorPaginator(_Paginator):
     cursor_path: JsonPath = "cursors.next"
     cursor_param: str | None = None
     cursor_body_path: str | None = None
+    cursor_form: str | None = Field(default=None, description="The field of a form body that has the token.")
     stop_after_empty_page: bool = False
     has_more_path: JsonPath | None = None
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Self:
-        _refuse_both("cursor_param", self.cursor_param, "cursor_body_path", self.cursor_body_path)
+        _refuse_doubles(self, "cursor")
         return self
 
 
@@ -117,6 +250,17 @@ class HeaderLinkPaginator(_Paginator):
 
     type: Literal["header_link"]
     links_next_key: str = "next"
+
+
+class HeaderNextPaginator(_Paginator):
+    """The next page's URL, whole or relative, in a header of another name than `Link`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"type": "header_next", "header": "X-Next-Page-Url"}]}
+    )
+
+    type: Literal["header_next"]
+    header: Header = Field(description="The header's name.", examples=["X-Next-Page-Url"])
 
 
 class HeaderCursorPaginator(_Paginator):
@@ -136,9 +280,11 @@ Paginator = Annotated[
         SimplePaginator
         | OffsetPaginator
         | PageNumberPaginator
+        | UntilEmptyPaginator
         | CursorPaginator
         | JsonLinkPaginator
         | HeaderLinkPaginator
+        | HeaderNextPaginator
         | HeaderCursorPaginator,
         Field(discriminator="type"),
     ],

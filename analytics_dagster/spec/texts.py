@@ -130,7 +130,12 @@ def strftime_pattern(value: str) -> str:
     return value
 
 
-def _json_path(value: str) -> str:
+def json_path(value: str) -> str:
+    """The path itself.
+
+    Raises:
+        ValueError: If it is no JSONPath.
+    """
     # Without quotes, the dot in `@odata.nextLink` would lead into an object called `@odata`.
     if found := re.search(r"@[\w-]+\.[\w.-]+", _QUOTED_OR_FILTER.sub("", value)):
         raise ValueError(f"a name with @ and a dot needs quotes in a JSONPath: ['{found[0]}']")
@@ -220,7 +225,7 @@ Cron = Annotated[str, AfterValidator(_cron)]
 Owner = Annotated[str, AfterValidator(_owner)]
 Tags = dict[Annotated[str, AfterValidator(_tag_key)], Annotated[str, AfterValidator(_tag_value)]]
 TimeFormat = Annotated[str, AfterValidator(_time_format)]
-JsonPath = Annotated[str, AfterValidator(_json_path)]
+JsonPath = Annotated[str, AfterValidator(json_path)]
 Names = Annotated[str | list[str], BeforeValidator(_names)]
 Certificate = Annotated[str | list[str], BeforeValidator(_certificate)]
 SchemaContract = Annotated[str | dict[str, str | None], BeforeValidator(_schema_contract)]

@@ -6,7 +6,9 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -113,16 +115,41 @@ Answer = tuple[Any, dict[str, str]]
 """A document (bytes as they are, anything else as JSON) and headers."""
 
 
-@contextmanager
-def served(answer: Callable[[dict[str, str]], Answer]) -> Generator[str]:
+@dataclass(frozen=True)
+class Asked:
+    """What a server was asked."""
+
+    path: str
+    query: dict[str, str]
+    headers: Message
+    body: bytes
+
+    @property
+    def form(self) -> dict[str, str]:
+        return dict(parse_qsl(self.body.decode()))
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def served(answer: Callable[[dict[str, str]], Answer]) -> AbstractContextManager[str]:
     """A server that answers each request by its query; `:status` among the headers is the status."""
+    return served_whole(lambda asked: answer(asked.query))
+
+
+@contextmanager
+def served_whole(answer: Callable[[Asked], Answer]) -> Generator[str]:
+    """A server that answers each request; `:status` among the headers is the status."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # an answer leaves as a whole, else the kernel holds its end back
 
         def do_GET(self) -> None:
-            document, headers = answer(dict(parse_qsl(urlsplit(self.path).query)))
+            url = urlsplit(self.path)
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            document, headers = answer(Asked(url.path, dict(parse_qsl(url.query)), self.headers, sent))
             body = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(int(headers.get(":status", 200)))
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -130,6 +157,8 @@ def served(answer: Callable[[dict[str, str]], Answer]) -> Generator[str]:
                     self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 - the name that it has
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that it has
             """Nothing."""

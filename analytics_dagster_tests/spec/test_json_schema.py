@@ -115,6 +115,20 @@ def test_every_kind_of_authentication_has_an_example_that_is_good() -> None:
             parse_text(json.dumps(file), "x.yaml")
 
 
+def test_every_example_of_a_paginator_is_good() -> None:
+    kinds = [part for name, part in SCHEMA["$defs"].items() if name.endswith("Paginator")]
+    examples = [example for part in kinds for example in part.get("examples", [])]
+    for key in ("past_end", "total_path"):
+        values = kinds[0]["properties"][key]["examples"]
+        examples += [{"type": "json_link", key: value} for value in values]
+    for example in examples:
+        endpoint = {"method": "POST", "paginator": example}
+        resource = {"name": "a", "write_disposition": "replace", "endpoint": endpoint}
+        file = {"client": {"base_url": "https://x.y"}, "resources": [resource]}
+        assert fits(file), example
+        parse_text(json.dumps(file), "x.yaml")
+
+
 def test_every_example_of_a_response_action_is_good() -> None:
     part = SCHEMA["$defs"]["ResponseAction"]
     oauth2 = {"type": "oauth2", "access_token_url": "https://x.y", "client_id": "i", "client_secret": "s"}

@@ -364,6 +364,32 @@ RESOURCES: list[tuple[str, int, str, str]] = [
         ".endpoint.paginator",
         "would never end: give total_path, maximum_page",
     ),
+    *(
+        (f"name: a\nendpoint:\n  paginator: {paginator}", 7, f".endpoint.paginator{key}", words)
+        for paginator, key, words in [
+            ("{type: until_empty, by: offset}", "", "by: offset needs limit"),
+            ("{type: until_empty, by: page, limit: 5}", "", "limit is nothing that by: page takes"),
+            ("{type: until_empty, by: pages}", ".by", "offset or page, not 'pages'; did you mean `page`?"),
+            ("{type: header_next}", ".header", "missing"),
+            ("{type: header_next, header: 'X Next'}", ".header", "such as X-Next-Page, not 'X Next'"),
+            ("{type: header_nxt}", ".type", "did you mean `header_next`?"),
+            ("{type: json_link, total_path: 'header:'}", ".total_path", "the name of a header"),
+            ("{type: json_link, total_is: all}", ".total_is", "set or page, not 'all'"),
+            ("{type: json_link, past_end: {}}", ".past_end", "expected status_code, content or"),
+            ("{type: json_link, past_end: {status_code: 4xx}}", ".past_end", "401 says"),
+            (
+                "{type: json_link, past_end: {status_code: []}}",
+                ".past_end.status_code",
+                "at least one status",
+            ),
+            ("{type: json_link, past_end: {status_code: [400, 429]}}", ".past_end", "429 says"),
+            ("{type: json_link, past_end: {status: 400}}", ".past_end.status", "did you mean `status_code`?"),
+            ("{type: cursor, cursor_param: a, cursor_form: b}", "", "cursor_param and cursor_form exclude"),
+            ("{type: page_number, page_form: p}", ".page_form", "method: POST, or page_param for the query"),
+            ("{type: page_number, page_form: p}\n  json: {}", ".page_form", "write page_body_path"),
+            ("{type: cursor, cursor_form: p}\n  data: x", ".cursor_form", "give it as fields and values"),
+        ]
+    ),
     ("name: a\nendpoint:\n  incremental: {}", 7, ".endpoint.incremental.cursor_path", "missing"),
     (
         "name: a\nendpoint:\n  incremental: {cursor_path: t, format: unix}",
