@@ -80,7 +80,7 @@ def _say_what_next(file: ApiFile, target: Path, *, found: bool) -> None:
     console = standard_output()
     name = file.api.name
     console.print(f"{target} is yours now; its head says what to change.", markup=False)
-    console.print("\nSet these, in the environment, .env or secrets.toml:")
+    console.print("\nSet these, in the environment or in secrets.toml:")
     needed = table()
     needed.show_header = False
     for _ in range(2):
