@@ -100,8 +100,9 @@ class _Parts:
     def steps(self) -> Iterator[Page]:
         """The pages of the window, in parts as long as the file says."""
         parts = list(self._cuts.steps(self._window, self._step))
+        pages = self._whole()  # sends nothing yet, but lets dlt know of the cursor
         if len(parts) == 1:
-            yield from self._whole()
+            yield from pages
             return
         try:
             yield from self._side_by_side(

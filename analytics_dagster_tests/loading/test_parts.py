@@ -321,6 +321,13 @@ def test_a_window_is_asked_for_in_steps() -> None:
     }
 
 
+def test_steps_are_loaded_as_the_windows_would_be(duckdb_store: Store) -> None:
+    api = Api(evenly(100, 3))
+    with served(api) as url, no_reader_left():
+        assert load_into(duckdb_store, file_of(url, ", step: 24h"), "rows", day(1, 3)).counts == [100]
+    assert duckdb_store.ids("rows") == list(range(100))
+
+
 @pytest.mark.parametrize("vice", ["ignores the end", "ignores the start", "another clock"])
 def test_steps_that_do_not_add_up_fail_with_the_remedy(vice: str) -> None:
     api = Api(evenly(300))
