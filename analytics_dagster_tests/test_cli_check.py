@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import responses
 
 from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster_tests.cli_runner import Cli, fresh_cli, write_api
+from analytics_dagster_tests.reading.helpers import raw_server
 
 RESOURCE = """\
 client:
@@ -243,3 +247,34 @@ def test_check_and_preview_see_rows_as_records_makes_them(cli: Cli, sandbox: Run
     assert shown.code == 0
     assert "made" in shown.out
     assert "created_at" not in shown.out
+
+
+EXPORT = """\
+client: {{base_url: "{url}"}}
+resources:
+  - name: things
+    primary_key: id
+    write_disposition: merge
+    endpoint: {{response: {{format: {format}}}}}
+"""
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_only_the_beginning_of_an_export_is_read(cli: Cli, *, packed: bool) -> None:
+    def endless() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+        pack = zlib.compressobj(0, zlib.DEFLATED, 31)  # as gzip, of any length
+        for number in itertools.count():
+            lines = b"".join(b'{"id": %d}\n' % (100 * number + place) for place in range(100))
+            yield pack.compress(lines) if packed else lines
+
+    with raw_server([endless]) as url:
+        write_api(EXPORT.format(url=url, format="[gzip, jsonl]" if packed else "jsonl"))
+        checked = cli("check", "acme")
+        seen = cli("preview", "acme", "things", "--rows", "2")
+    assert (checked.code, checked.err) == (0, "")
+    lines = [line.strip() for line in checked.out.splitlines()[2:]]
+    assert re.fullmatch(r"✓ \d\d,\d{3} rows at the beginning", lines.pop(1))
+    assert lines == ["✓ GET things answers", "✓ primary key `id` is in every row"]
+    assert (seen.code, seen.err) == (0, "")
+    assert "bigint" in seen.out

@@ -146,7 +146,7 @@ def _read_page(
     resolved: ResolvedApi, resource: Resource, window: Window | None, on_change: Callable[[Meter], None]
 ) -> tuple[_Page, LoadError | None]:
     page = _Page()
-    session = api_session(resolved, Meter(on_change=on_change))
+    session = api_session(resolved, Meter(on_change=on_change), sample=True)
     config = cast("dict[str, Any]", rest_api_config(resolved, resource, session, window))
     for entry in config["resources"]:
         endpoint = entry["endpoint"]
@@ -188,7 +188,8 @@ def _findings(
     if endpoint.data_selector:
         found.append(Finding(True, f"data_selector `{endpoint.data_selector}` matches"))
     where = _where(resource, window)
-    found.append(Finding(bool(page.rows) or None, f"{len(page.rows):,} rows on the first page{where}"))
+    place = "at the beginning" if endpoint.response else "on the first page"
+    found.append(Finding(bool(page.rows) or None, f"{len(page.rows):,} rows {place}{where}"))
     if page.rows and not isinstance(problem, PageError):  # which may come before `records` makes the rows
         found += _key_findings(resource, page.rows)
         if endpoint.incremental and not problem:
@@ -222,6 +223,8 @@ def _key_findings(resource: Resource, rows: Sequence[Any]) -> list[Finding]:
 
 def _paging_findings(resolved: ResolvedApi, resource: Resource, page: _Page) -> list[Finding]:
     paginator = resource.endpoint.paginator or resolved.api.client.paginator
+    if resource.endpoint.response and not paginator:  # an export needs none
+        return []
     if page.is_last and len(page.rows) > 1 and not (paginator and paginator.type in _ASKING):
         without = "" if paginator else "no paginator is given, and "
         return [Finding(None, f"{without}the answer names no next page: this one would be all")]

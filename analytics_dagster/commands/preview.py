@@ -68,6 +68,7 @@ def preview(
                     destination,
                     values=values,
                     batch_rows=rows,
+                    sample=True,
                     on_change=on_change,
                 ) as prepared,
             ):

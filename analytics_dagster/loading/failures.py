@@ -23,7 +23,8 @@ from dlt.common.schema.exceptions import (
 )
 from dlt.destinations.exceptions import DestinationConnectionError
 
-from analytics_dagster.loading.workspace import disk_full, root
+from analytics_dagster.loading.workspace import root
+from analytics_dagster.reading.disk import disk_full
 from analytics_dagster.reading.errors import (
     ContractError,
     DestinationError,

@@ -121,6 +121,7 @@ def prepare_load(
     values: Mapping[str, str] | None = None,
     on_change: Callable[[Meter], None] = lambda _: None,
     batch_rows: int = BATCH_ROWS,
+    sample: bool = False,
 ) -> Generator[PreparedLoad]:
     """Make everything ready for one load, and tidy up after it.
 
@@ -135,6 +136,7 @@ def prepare_load(
         values: Values for the file's templates that come before the environment.
         on_change: Called after each change of the counts.
         batch_rows: How many rows to read before they go on together.
+        sample: Read no more than the beginning of exports.
 
     Raises:
         LoadError: If the load fails; its message is written for people and holds no secret.
@@ -150,7 +152,7 @@ def prepare_load(
     with (
         explained(resolved.redact, f"{file.path}: resource `{resource_name}`"),
         private_directory() as directory,
-        api_session(resolved, meter) as session,
+        api_session(resolved, meter, sample=sample) as session,
     ):
         refuse_weak(resource, destination.type, full_refresh=full_refresh)
         source = build_source(

@@ -21,6 +21,7 @@ from analytics_dagster.reading.errors import PageError, PartsError, RefusedError
 from analytics_dagster.reading.paginators import WatchedPaginator
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.side_by_side import whole_side_by_side
+from analytics_dagster.reading.wire import Answer
 from analytics_dagster.spec import Incremental, Resource, Window
 from analytics_dagster.spec.placeholders import bounds_sent
 
@@ -221,4 +222,4 @@ class _Parts:
 
 
 def _size(one: tuple[Window, Page | None]) -> int:
-    return len(one[1].response.content) if one[1] is not None else 0
+    return cast("Answer", one[1].response).weight if one[1] is not None else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
 from dlt.common import jsonpath
@@ -22,11 +23,13 @@ from analytics_dagster.reading.actions import Actions
 from analytics_dagster.reading.auth import build_auth
 from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.completion import Completion, described_for_dlt
+from analytics_dagster.reading.formats import Format
 from analytics_dagster.reading.meter import Meter
-from analytics_dagster.reading.paginators import build_paginator
+from analytics_dagster.reading.paginators import WatchedPaginator, build_paginator
 from analytics_dagster.reading.records import MakeRows
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.side_by_side import side_by_side
+from analytics_dagster.reading.unpacked import UnpackedPages
 from analytics_dagster.spec import Api, Auth, Incremental, Resource, SimplePaginator, Window
 from analytics_dagster.spec.combinations import table_key
 from analytics_dagster.spec.placeholders import path_for_dlt
@@ -57,15 +60,16 @@ def schema_prefix(api: Api) -> str:
     return f"{table_key(api.name)}__"
 
 
-def api_session(resolved: ResolvedApi, meter: Meter) -> ApiSession:
+def api_session(resolved: ResolvedApi, meter: Meter, *, sample: bool = False) -> ApiSession:
     """The session that sends the requests of one load; to be closed after it.
 
     Args:
         resolved: The API, its templates filled in.
         meter: Counts requests and pages.
+        sample: Read no more than the beginning of exports.
     """
     api = resolved.api
-    return ApiSession(api.client, api.retry, api.limits, resolved.redact, meter)
+    return ApiSession(api.client, api.retry, api.limits, resolved.redact, meter, sample=sample)
 
 
 def rest_api_config(
@@ -229,6 +233,13 @@ def _endpoint(
     if single_entity_path(path):  # one row by its id, which has no pages, as dlt knows by the path
         paginator = paginator or SimplePaginator(type="single_page")
         selector = selector or "$"
+    watched: Callable[..., WatchedPaginator] = WatchedPaginator
+    if endpoint.response:
+        inside = None
+        if not endpoint.response.has_envelope:
+            inside = None if selector in (None, "$") else jsonpath.compile_path(selector)
+            selector = "$"
+        watched = partial(UnpackedPages, Format(endpoint.response, inside, endpoint.data_selector_required))
     key = resource.primary_key or ()
     incremental = endpoint.incremental
     return _given(
@@ -247,6 +258,7 @@ def _endpoint(
                 endpoint.method,
                 Actions(endpoint.response_actions) if endpoint.response_actions else None,
             ),
+            watched=watched,
         ),
         incremental=_incremental(incremental, cursor_column(resource) or "", window) if incremental else None,
     )

@@ -13,10 +13,9 @@ from uuid import uuid4
 
 from analytics_dagster.loading.cursor import PageStep
 from analytics_dagster.loading.turns import locked_file
-from analytics_dagster.reading.errors import LoadError
+from analytics_dagster.reading.disk import refuse_full
 from analytics_dagster.reading.meter import Meter
 
-_KEPT_FREE = 10**9  # bytes, or a twentieth of a small disk
 _SMALL = 10**8  # bytes of answers; a load that reads less fits into what is left
 
 
@@ -62,19 +61,9 @@ class EnoughDisk(PageStep):
         self._meter = meter
 
     def _rows(self, page: list[Any]) -> list[Any]:
-        disk = shutil.disk_usage(self._directory)
-        if self._meter.bytes > _SMALL and disk.free < min(_KEPT_FREE, disk.total // 20):
-            raise LoadError(disk_full(self._directory))
+        if self._meter.bytes > _SMALL:
+            refuse_full(self._directory)
         return page
-
-
-def disk_full(place: Path | str) -> str:
-    """What to say where there is no room for a file or in a directory."""
-    return (
-        f"The disk of {place} is nearly full, so the load was given up; the rows that it had read are thrown"
-        " away. Free some space, set TMPDIR to a larger disk, or load smaller windows. If the rows are more"
-        " than the API has, check the paginator."
-    )
 
 
 def _new(place: Path) -> tuple[Path, Path, int]:

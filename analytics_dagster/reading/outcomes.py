@@ -114,12 +114,13 @@ class Outcomes:
             return TryAgain(f"the connection failed ({cause})", advice=_UNREACHED)
         return TryAgain(f"the body was cut or damaged ({cause})", advice=" Try smaller pages or windows.")
 
-    def not_json(self, answer: Answer, error: Exception) -> TryAgain:
-        """The body is not JSON."""
+    def undecoded(self, answer: Answer, error: Exception) -> TryAgain:
+        """The body is not JSON, or what the file says that it is."""
         kind = answer.headers.get("Content-Type", "no content type")
+        expected = answer.documents.how if answer.documents else "JSON"
         why = "nested too deeply" if isinstance(error, RecursionError) else self._redact(str(error))
         return TryAgain(
-            f"{status_line(answer)} with a body that is not JSON ({self._redact(kind)}; {why})",
+            f"{status_line(answer)} with a body that is not {expected} ({self._redact(kind)}; {why})",
             advice=f" Check base_url and path.\n{answer.beginning()}",
         )
 

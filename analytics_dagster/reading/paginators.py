@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -128,14 +128,12 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         if response.is_last:
             self._end_here(response)
             return
-        page = self._selection.page(response, data)
+        page = self._page(response, data)
         if page.is_past_end:
             self._end_here(response)
             return
         self._refuse_repeated(page)
-        if self._make_rows:
-            where = f"page {self._tally.pages + 1} of {without_query(response.url)}"
-            page = replace(page, made=self._make_rows.rows(data or [], response.json(), where))
+        page = self._with_made(page, data)
         if self._pages is None:
             self._pages, _ = PaginatorFactory().create_paginator(response)
         self._tally.add(page, self._pages)
@@ -172,6 +170,18 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
                 f" sent {came}. Restrict the rule; if the total does not count these rows, write"
                 " `total_path: null` in the paginator."
             )
+
+    def _page(self, answer: Answer, data: list[Any] | None) -> Page:
+        return self._selection.page(answer, data)
+
+    def _with_made(self, page: Page, data: list[Any] | None) -> Page:
+        if self._make_rows is None:
+            return page
+        where = self._where(page.answer)
+        return replace(page, made=self._make_rows.rows(data or [], page.answer.json(), where))
+
+    def _where(self, answer: Answer) -> str:
+        return f"page {self._tally.pages + 1} of {without_query(answer.url)}"
 
     def _refuse_repeated(self, page: Page) -> None:
         rows, address = page.rows, without_query(page.answer.url)
@@ -255,6 +265,7 @@ def build_paginator(
     key: Sequence[str] = (),
     records: Records | None = None,
     completion: Completion | None = None,
+    watched: Callable[..., WatchedPaginator] = WatchedPaginator,
 ) -> WatchedPaginator:
     """The paginator that an API file describes, for `rest_api_source`.
 
@@ -266,6 +277,7 @@ def build_paginator(
         key: The fields that tell rows apart.
         records: What a row is; None for what the selector picks.
         completion: Makes each first request what the file says.
+        watched: Makes the paginator.
     """
     if isinstance(paginator, UntilEmptyPaginator):
         paginator = paginator.in_full
@@ -275,7 +287,7 @@ def build_paginator(
     tally = _tally(paginator, selection, key)
     if paginator is None or paginator.type == "auto":
         past_end = paginator.past_end if paginator else None
-        return WatchedPaginator(None, selection, tally, session, make_rows, completion, past_end=past_end)
+        return watched(None, selection, tally, session, make_rows, completion, past_end=past_end)
     options, form = _dlt_options(paginator)
     pages: dlt_paginators.BasePaginator
     # Without one list, the length of a page is not known, and dlt's own paginators have to do.
@@ -292,7 +304,7 @@ def build_paginator(
         if not isinstance(paginator, OffsetPaginator | PageNumberPaginator):
             del options["total_path"]
         pages = cast("dlt_paginators.BasePaginator", create_paginator(cast("Any", {"type": kind, **options})))
-    return WatchedPaginator(pages, selection, tally, session, make_rows, completion, form, paginator.past_end)
+    return watched(pages, selection, tally, session, make_rows, completion, form, paginator.past_end)
 
 
 def _dlt_options(paginator: Paginator) -> tuple[dict[str, Any], list[str]]:

@@ -93,8 +93,14 @@ class RowSelection:
         return Page(answer, cast("list[Any]", value or []), around)
 
     def rows_again(self, body: bytes, charset: str) -> list[Any]:
-        """The rows of an earlier page as they came; those that were given out may be changed by now."""
-        found = self._list.find(decode_json(body, charset))
+        """The rows of an earlier page as they came; those that were given out may be changed by now.
+
+        None of a page that was no single JSON document.
+        """
+        try:
+            found = self._list.find(decode_json(body, charset))
+        except ValueError:
+            return []
         return cast("list[Any]", found[0].value) if found and isinstance(found[0].value, list) else []
 
     def _check(

@@ -43,6 +43,7 @@ _BROKEN = (
 )
 _TRANSIENT = (408, 425, 429)  # refusals that may be gone by the next run
 _TOO_MUCH = (429, 503)  # say that the API has too much to do
+_MARKS = {"actions", "format"}  # of a paginator on a request, which stay on it when it is prepared
 _HARMLESS = {"accept", "accept-encoding", "connection", "content-length", "content-type", "user-agent"}
 
 
@@ -77,6 +78,7 @@ class ApiSession(requests.Session):
         redact: Hides secrets in messages.
         meter: Counts requests, retries, bytes and pages.
         sleep: How to wait, in seconds; by default until `close`.
+        sample: Read no more than the beginning of exports.
     """
 
     def __init__(
@@ -87,6 +89,8 @@ class ApiSession(requests.Session):
         redact: Redactor,
         meter: Meter,
         sleep: Callable[[float], object] | None = None,
+        *,
+        sample: bool = False,
     ) -> None:
         super().__init__()
         self.auth = _unsigned
@@ -111,7 +115,7 @@ class ApiSession(requests.Session):
             initializer=lambda: setattr(self._own, "is_here", True),
         )
         self._room = threading.Semaphore(limits.concurrency)
-        self._wire = Wire(client, limits, redact, meter, self._budget, self._closed)
+        self._wire = Wire(client, limits, redact, meter, self._budget, self._closed, sample=sample)
         self.mount("https://", self._wire)
         self.mount("http://", self._wire)
 
@@ -188,7 +192,7 @@ class ApiSession(requests.Session):
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Make a request ready to send, unless it was sent already.
 
-        A paginator may have put `before_next`, `coming` or `actions` on it.
+        A paginator may have put `before_next` or `coming` on it; and `actions`, and its answer's `format`.
 
         Raises:
             RefusedError: If it is none that HTTP knows.
@@ -203,8 +207,7 @@ class ApiSession(requests.Session):
         except (requests.RequestException, ValueError) as error:
             problem = self._outcomes.unsendable(request, error)
         else:
-            if "actions" in vars(request):
-                vars(prepared)["actions"] = vars(request)["actions"]
+            vars(prepared).update({key: vars(request)[key] for key in _MARKS & vars(request).keys()})
             return prepared
         raise problem
 
@@ -245,14 +248,14 @@ class ApiSession(requests.Session):
         if status >= 400:
             permanent = status < 500 and status not in _TRANSIENT
             raise (RefusedError if permanent else RequestError)(self._outcomes.refused(request, answer))
-        self._check_json(answer)
+        self._check_body(request, answer)
         return answer
 
     def _once(self, request: requests.PreparedRequest, kwargs: Any) -> Answer:
         problem: LoadError
         began = time.monotonic()
         try:
-            answer = super().send(request, **kwargs | {"stream": True})
+            answer = super().send(request, **kwargs | {"stream": True, "format": vars(request).get("format")})
         except _BROKEN as error:
             untrusted = self._outcomes.untrusted(request, error)
             if untrusted is None:
@@ -289,11 +292,19 @@ class ApiSession(requests.Session):
         else:
             self._budget.answered()
 
-    def _check_json(self, answer: Answer) -> None:
+    def _check_body(self, request: requests.PreparedRequest, answer: Answer) -> None:
+        problem: LoadError
         try:
+            if answer.documents:
+                answer.documents.begin()
             answer.json()
         except (ValueError, RecursionError) as error:
-            raise self._outcomes.not_json(answer, error) from None
+            raise self._outcomes.undecoded(answer, error) from None
+        except TooLargeError as error:
+            problem = TooLargeError(f"{self._outcomes.describe(request)}: {error}.")
+        else:
+            return
+        raise problem
 
     def _wait(self, failure: TryAgain, tried: int, allowed: int) -> None:
         pause = failure.retry_after

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import codecs
 import re
+import tempfile
 import threading
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO, cast
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from analytics_dagster.reading.budget import Budget
+from analytics_dagster.reading.csv_table import DOCUMENT
 from analytics_dagster.reading.deadline import Deadline
 from analytics_dagster.reading.decode import decode_json
-from analytics_dagster.reading.errors import RefusedError, TooLargeError
+from analytics_dagster.reading.disk import disk_full, refuse_full
+from analytics_dagster.reading.errors import LoadError, RefusedError, TooLargeError
+from analytics_dagster.reading.formats import SAMPLE, Documents, Format
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.origins import Origins, without_query
 from analytics_dagster.reading.redaction import Redactor
@@ -26,6 +32,7 @@ ENCODINGS = ("gzip", "deflate")
 _TIMEOUT = (15, 120)  # seconds to connect, and between two pieces of an answer
 _PIECE = 1 << 18  # bytes
 _SHOWN = 500  # characters of a body in a message
+_BEGINNING = 1 << 16  # bytes of a spooled body that are at hand for messages and rules
 _MOST_PARTS = 10_000_000
 _NO_CHARSETS = {"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined"}  # Python's own
 _TOKEN = re.compile(r"""((?:access|refresh|id)_token[^\w,]{1,9})[^\s"'&,}\\<]+""", re.IGNORECASE)
@@ -45,6 +52,7 @@ class Answer(requests.Response):
     """What the file says of an answer like this one: there is no such page."""
     hint: str | None = None
     """What to do where this one is a refusal; None for what its status means in general."""
+    documents: Documents | None = None
     _document: Any = None
     _decoded = False
 
@@ -73,12 +81,69 @@ class Answer(requests.Response):
             )
         self._content = bytes(body)
 
+    def spool(self, how: Format, limit: int, *, sample: bool, tell: Callable[[str | None], object]) -> None:
+        """Write the whole body into a file without a name, which is gone with the answer.
+
+        Args:
+            how: What the body should be.
+            limit: The most bytes that one document of JSON may have.
+            sample: Read no more than a beginning where that can be understood.
+            tell: Called with what is under way.
+
+        Raises:
+            TooLargeError: If it is larger than `response.max_bytes`.
+            LoadError: If there is no room for it.
+        """
+        file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed with the documents
+        most = how.response.max_bytes
+        takes_sample = sample and how.response.kind != "json" and not how.response.is_zip
+        self.documents = Documents(
+            file,
+            how,
+            self.charset,
+            limit,
+            is_unpacked="gzip" in self.headers.get("Content-Encoding", ""),
+            shows=not self.redact.hides_bodies,
+        )
+        size, told = 0, time.monotonic()
+        for piece in self.iter_content(_PIECE):
+            if not size:
+                self._content = piece[:_BEGINNING]
+            size += len(piece)
+            if size > most:
+                self.close()
+                raise TooLargeError(
+                    f"the answer is larger than response.max_bytes ({most:,} bytes). Ask for smaller windows,"
+                    " or raise the limit in the API file"
+                )
+            try:
+                file.write(piece)
+            except OSError as error:
+                raise LoadError(f"{disk_full(tempfile.gettempdir())} ({error.strerror})") from None
+            if takes_sample and size > SAMPLE:
+                self.documents.is_sample = True
+                self.close()
+                break
+            if time.monotonic() - told > 1:
+                refuse_full(tempfile.gettempdir())
+                tell(f"downloading, {size / 1e6:,.0f} MB so far")
+                told = time.monotonic()
+        if not size:
+            self._content = b""
+        self._content_consumed = True
+        tell(None)
+
     def json(self, **_: Any) -> Any:
         """The decoded body, which dlt's client asks for several times a page; an empty list for a 204.
+
+        Of a body that holds several documents, the one whose turn it is.
 
         Raises:
             ValueError: If the body is not JSON.
         """
+        if self.documents and not self.has_no_rows:
+            # Rules look before that at what may be an error in place of rows.
+            return self.documents.current if self.documents.is_begun else decode_json(self.content)
         if not self._decoded:
             self._document = [] if self.status_code == 204 else decode_json(self.content, self.charset)
             self._decoded = True
@@ -92,6 +157,11 @@ class Answer(requests.Response):
         """
         self.has_no_rows, self.is_last = True, is_last
         self._document, self._decoded = [], True
+
+    @property
+    def weight(self) -> int:
+        """The bytes that a page of it takes at most, before they are decoded."""
+        return DOCUMENT if self.documents else len(self.content)
 
     def beginning(self) -> str:
         """The first part of the body, without secrets, as a line of a message."""
@@ -128,6 +198,7 @@ class Wire(HTTPAdapter):
         meter: Counts requests and bytes.
         budget: Holds requests back.
         closed: Set when nobody wants an answer any more.
+        sample: Read no more than the beginning of exports.
     """
 
     def __init__(
@@ -138,6 +209,8 @@ class Wire(HTTPAdapter):
         meter: Meter,
         budget: Budget,
         closed: threading.Event,
+        *,
+        sample: bool = False,
     ) -> None:
         super().__init__(pool_maxsize=limits.concurrency)
         self._origins = Origins(client.base_url, client.allowed_hosts)
@@ -148,9 +221,12 @@ class Wire(HTTPAdapter):
         self._max_pages = limits.pages
         self._redact = redact
         self._meter = meter
+        self._sample = sample
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> Answer:
         """Send one request and read its answer.
+
+        `format` among the settings says what the body is, and that it goes to disk.
 
         Raises:
             ForbiddenOriginError: If it would go to a foreign origin.
@@ -159,6 +235,7 @@ class Wire(HTTPAdapter):
             TooSlowError: If it takes longer than allowed.
             requests.RequestException: If no whole answer comes.
         """
+        how: Format | None = kwargs.pop("format", None)
         self._origins.check(request.url or "")
         if self._meter.pages >= self._max_pages:
             raise TooLargeError(
@@ -171,6 +248,9 @@ class Wire(HTTPAdapter):
             answer = super().send(request, *args, **kwargs)
             assert isinstance(answer, Answer)
             self._check_encoding(answer)
+            if how and answer.ok and not answer.is_redirect and answer.status_code != 204:
+                answer.spool(how, self._max_bytes, sample=self._sample, tell=self._meter.wait)
+                return answer  # whose documents are counted as they are decoded
             answer.read(self._max_bytes)
         self._meter.add(size=len(answer.content))
         return answer

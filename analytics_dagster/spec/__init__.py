@@ -31,6 +31,7 @@ from analytics_dagster.spec.paginators import (
 )
 from analytics_dagster.spec.problems import ApiFileError, Problem
 from analytics_dagster.spec.records import Records
+from analytics_dagster.spec.response import ResponseFormat
 from analytics_dagster.spec.tokens import (
     FetchedToken,
     GrantedToken,
@@ -76,6 +77,7 @@ __all__ = [
     "Resource",
     "ResourceDefaults",
     "ResponseAction",
+    "ResponseFormat",
     "Retry",
     "SessionAuth",
     "SeveralAuth",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from analytics_dagster.spec import bodies, combinations, pages, placeholders, rules, templates
+from analytics_dagster.spec.answers import answers
 from analytics_dagster.spec.api import Api, Resource
 from analytics_dagster.spec.defaults import effective
 from analytics_dagster.spec.placeholders import Mistake
@@ -113,6 +114,7 @@ def _check_resource(resource: Resource, node: Node, names: list[str], file: str)
     for mistakes in (placeholders.mistakes, bodies.mistakes, pages.mistakes):
         found = mistakes(resource.endpoint)
         yield from _at(node, file, (Mistake(("endpoint", *m.path), m.message) for m in found))
+    yield from _at(node, file, answers(resource))
     for mistakes in (combinations.loading(resource), combinations.family(resource, names)):
         yield from _at_resource(node, file, mistakes)
 

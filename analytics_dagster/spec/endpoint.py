@@ -10,6 +10,7 @@ from analytics_dagster.spec.auth import Auth
 from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.paginators import Paginator
 from analytics_dagster.spec.problems import shown
+from analytics_dagster.spec.response import ResponseFormat
 from analytics_dagster.spec.texts import JsonPath, Names, TimeFormat
 from analytics_dagster.spec.units import Step, Timezone
 
@@ -104,6 +105,9 @@ class EndpointOptions(Model):
     data_selector_required: bool = Field(
         default=True,
         description="Whether an answer with nothing at data_selector is an error, or has no rows.",
+    )
+    response: ResponseFormat | None = Field(
+        default=None, description="What the body of an answer is, where it is not one JSON document."
     )
     response_actions: list[ResponseAction] = Field(
         default=[], description="What to do with certain answers; the first rule that fits counts."

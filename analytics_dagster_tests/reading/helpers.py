@@ -65,7 +65,8 @@ class Lab:
         """The pages of an endpoint, one after another, read as dlt's REST source reads them."""
         described: Paginator = TypeAdapter(Paginator).validate_python(paginator)
         client = RESTClient(self.base_url, session=self.session)
-        how = {name: request.pop(name) for name in ("required", "key", "completion") if name in request}
+        names = ("required", "key", "completion", "watched")
+        how = {name: request.pop(name) for name in names if name in request}
         watched = build_paginator(described, data_selector, self.session, **how)
         found = client.paginate(path, paginator=watched, data_selector=data_selector, **request)
         return map(list, found)
@@ -86,8 +87,11 @@ def no_reader_left() -> Generator[None]:
 
 
 @contextmanager
-def raw_server(answers: Sequence[bytes]) -> Generator[str]:
-    """A server that sends these very bytes, one answer a connection, and closes it; the last one goes on."""
+def raw_server(answers: Sequence[bytes | Callable[[], Iterator[bytes]]]) -> Generator[str]:
+    """A server that sends these very bytes, one answer a connection, and closes it; the last one goes on.
+
+    An answer may be made while it is sent.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         left = list(answers)
 
@@ -100,7 +104,9 @@ def raw_server(answers: Sequence[bytes]) -> Generator[str]:
                 with connection:
                     connection.recv(1 << 16)
                     with suppress(OSError):  # the client may have had enough
-                        connection.sendall(left.pop(0) if len(left) > 1 else left[0])
+                        answer = left.pop(0) if len(left) > 1 else left[0]
+                        for piece in [answer] if isinstance(answer, bytes) else answer():
+                            connection.sendall(piece)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

@@ -16,6 +16,7 @@ SCHEMA = json_schema()
 HEAD = "name: x\nclient: {base_url: 'https://x.y'}\n"
 A = HEAD + "resources: [{name: a, write_disposition: replace, records: "
 B = HEAD + "resources: [{name: a, write_disposition: replace, endpoint: {response_actions: ["
+C = HEAD + "resources: [{name: a, write_disposition: replace, endpoint: {response: "
 GOOD = [
     EXAMPLE,
     HEAD + "resource_defaults: {write_disposition: replace}\nresources: [u, {name: a, endpoint: v1/a}]",
@@ -37,8 +38,14 @@ GOOD = [
     A + "{rows: {columns: c, entries: [e, d], without: [x], scalar: s}, drop: [a], hash: [b]}}]",
     A + "{fields: {a: b, c: {const: null}, d: {envelope: e}, f: {from: g, cast: 'date:%Y'}}}}]",
     A + "{hash: {fields: [a], salt: s}}}]",
+    C + "{format: csv, encoding: utf-16, csv: {delimiter: ';', quote: null, names: [a], null: []}}}}]",
+    C + "{format: [zip, gzip, jsonl], members: '*.gz', end_error: cut, max_bytes: 50GB}}}]",
 ]
 BAD = [
+    C + "{}}}]",
+    C + "{format: ndjson}}}]",
+    C + "{format: [zip]}}}]",
+    C + "{format: csv, csv: {delimiter: ';;'}}}}]",
     A + "{row: {}}}]",
     A + "{rows: {zip: []}}}]",
     A + "{rows: {zip: [{values: v}]}}}]",
@@ -141,9 +148,14 @@ def test_every_example_of_a_response_action_is_good() -> None:
     assert all(key["description"] for key in part["properties"].values())
 
 
-def test_every_key_of_records_is_explained_with_an_example() -> None:
-    parts = [SCHEMA["$defs"][name] for name in ("Positions", "Rows", "FieldSource", "Hash", "Records")]
-    keys = [key for part in parts for name, key in part["properties"].items() if name != "rows"]
+def test_every_key_of_records_and_answers_is_explained_with_an_example() -> None:
+    names = ("Positions", "Rows", "FieldSource", "Hash", "Records", "ResponseFormat", "Csv")
+    keys = [
+        key
+        for part in (SCHEMA["$defs"][name] for name in names)
+        for name, key in part["properties"].items()
+        if name not in ("rows", "csv")
+    ]
     assert all(key["description"] and key["examples"] for key in keys)
 
 

@@ -1,0 +1,92 @@
+"""Exports of lines and archives load whole or not at all, also such as are larger than the memory."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from textwrap import indent
+from typing import Any
+
+import pytest
+
+from analytics_dagster.loading.load import LoadResult
+from analytics_dagster.reading.errors import LoadError
+from analytics_dagster.spec import ApiFile, parse_text
+from analytics_dagster_tests.loading.helpers import Store, day, load_into
+from analytics_dagster_tests.reading.helpers import served
+
+HEAD = """\
+name: NAME
+client: {base_url: "URL"}
+retry: {max_retries: 0}
+resources:
+- name: rows
+"""
+MIXPANEL = """\
+primary_key: insert_id
+write_disposition: merge
+partitions: {every: day, start: 2024-01-01}
+endpoint:
+  path: export
+  params: {from_date: "{incremental.start_value}", to_date: "{incremental.end_value}"}
+  incremental: {cursor_path: time, format: date, end: inclusive}
+  response: {format: [gzip, jsonl], end_error: terminated early}
+records:
+  fields:
+    time: {from: properties.time, cast: epoch}
+    insert_id: 'properties."$insert_id"'
+  drop: [properties]
+"""
+CSV = """\
+primary_key: id
+write_disposition: merge
+endpoint: {path: rows, response: {format: csv}}
+columns: {n: {data_type: bigint}}
+records:
+  fields: {made: {from: made, cast: timestamp}}
+"""
+
+
+def file_of(url: str, name: str, resource: str) -> ApiFile:
+    head = HEAD.replace("URL", url).replace("NAME", name)
+    return parse_text(head + indent(resource, "  "), "sandbox.yaml")
+
+
+def loaded(store: Store, resource: str, body: bytes, **how: Any) -> LoadResult:
+    with served(lambda _: (body, {})) as url:
+        return load_into(store, file_of(url, store.api, resource), "rows", **how)
+
+
+def events(count: int) -> bytes:
+    start = 1704067200  # 2024-01-01
+    return b"".join(
+        json.dumps(
+            {"event": "e", "properties": {"time": start + n % 86400, "$insert_id": str(n), "pad": "x" * 1000}}
+        ).encode()
+        + b"\n"
+        for n in range(count)
+    )
+
+
+def test_an_export_of_lines_is_loaded_whole_or_not_at_all(store: Store) -> None:
+    body = gzip.compress(events(10_000), 1)
+    result = loaded(store, MIXPANEL, body, window=day(1))
+    assert (result.rows, result.requests, result.pages) == (10_000, 1, 1)
+    assert result.bytes > 10_000_000
+    found = "SELECT count(*), count(DISTINCT insert_id), max(insert_id::int) FROM {}.rows"
+    assert store.fetch(found) == [(10_000, 10_000, 9_999)]
+    for spoiled in (
+        gzip.compress(events(12_000) + b"oops\n", 1),
+        gzip.compress(events(12_000) + b"terminated early\n", 1),
+        gzip.compress(events(12_000), 1)[:-9],
+    ):
+        with pytest.raises(LoadError, match=r"line 12,001|export broke off|cut or damaged"):
+            loaded(store, MIXPANEL, spoiled, window=day(1))
+    assert store.fetch(found) == [(10_000, 10_000, 9_999)]
+
+
+def test_values_of_csv_become_what_the_file_says(store: Store) -> None:
+    loaded(store, CSV, b"id,n,made,empty\n007,12345678901234567,2024-01-01T00:00:00Z,\n")
+    assert store.fetch("SELECT id, n, made::varchar FROM {}.rows") == [
+        ("007", 12345678901234567, "2024-01-01 00:00:00+00")
+    ]
