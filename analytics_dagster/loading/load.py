@@ -259,6 +259,6 @@ def until_stable(once: Callable[[], T]) -> T:
     except UnstableError as error:
         problem = UnstableError(
             f"{error} It was read {_READINGS} times: ask for a window that is over, or for an order in which"
-            " new rows come last."
+            " each row has a place of its own and new rows come last."
         )
     raise problem

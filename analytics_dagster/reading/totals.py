@@ -105,7 +105,7 @@ class Tally:
         self._total = total
         self._total_pages = total_pages
         self._selection = selection
-        self._key = itemgetter(*key) if key and total.wanted else None
+        self._key = itemgetter(*key) if key else None
         self.begin()
 
     def begin(self, first: int = 0) -> None:
@@ -243,8 +243,12 @@ class Tally:
         if has_changed or not keys.isdisjoint(self._keys):
             twice = {*map(repr, self._selection.rows_again(*self._body))} & {*map(repr, page.rows)}
             if twice:
-                what = f"{len(twice)} rows came on two pages that follow each other, so others may be skipped"
-                raise self._problem(page, what, unstable=True)
+                raise UnstableError(
+                    f"The pages of {without_query(page.answer.url)} are not whole: {len(twice)} rows came on"
+                    " two pages that follow each other, so others may be skipped. If the rows changed"
+                    " meanwhile, another run will do; if the API sorts by a field that several rows share,"
+                    " ask it to sort by the primary key, too."
+                )
         self._keys = keys
 
     def _problem(

@@ -14,7 +14,7 @@ from analytics_dagster.spec.response import ResponseFormat
 from analytics_dagster.spec.texts import JsonPath, Names, TimeFormat
 from analytics_dagster.spec.units import Step, Timezone
 
-Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"]
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "SEARCH", "REPORT"]
 
 
 def _json_body(value: Any) -> Any:

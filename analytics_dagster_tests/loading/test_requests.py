@@ -66,7 +66,7 @@ def query(request: Received) -> list[tuple[str, str]]:
     return parse_qsl(urlsplit(request.path).query, keep_blank_values=True)
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "QUERY"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "QUERY", "SEARCH"])
 def test_any_method(method: str) -> None:
     request = sent(f'path: rows\nmethod: {method}\njson: {{since: "{{incremental.start_value}}"}}')
     assert request.method == method

@@ -62,7 +62,7 @@ def serving(answer: Callable[[Received], Answer], certificate: str | None = None
             self.end_headers()
             self.wfile.write(content)
 
-        do_POST = do_PUT = do_PATCH = do_QUERY = do_GET  # noqa: N815 - the names that they have
+        do_POST = do_PUT = do_PATCH = do_QUERY = do_SEARCH = do_GET  # noqa: N815 - the names that they have
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that it has
             """Nothing."""

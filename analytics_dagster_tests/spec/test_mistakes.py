@@ -297,7 +297,7 @@ RESOURCES: list[tuple[str, int, str, str]] = [
         "name: a\nendpoint:\n  method: GETT",
         7,
         ".endpoint.method",
-        "OPTIONS or QUERY, not 'GETT'; did you mean `GET`",
+        "OPTIONS, QUERY, SEARCH or REPORT, not 'GETT'; did you mean `GET`",
     ),
     ("name: a\nendpoint:\n  pagintor: x", 7, ".endpoint.pagintor", "did you mean `paginator`?"),
     ("name: a\nendpoint:\n  paginator: ofset", 7, ".endpoint.paginator", "did you mean `offset`?"),
