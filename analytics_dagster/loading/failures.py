@@ -115,7 +115,9 @@ def _explain(error: BaseException, redact: Redactor, where: str) -> LoadError:
     chain = list(_chain(error))
     for cause in chain:
         if isinstance(cause, LoadError):
-            return type(cause)(redact(f"{where}: {cause}"))
+            told = type(cause)(redact(f"{where}: {cause}"))
+            vars(told).update(vars(cause))  # such as when a quota is new
+            return told
     for cause in chain:
         if isinstance(cause, ConfigFieldMissingException):
             names = ", ".join(dict.fromkeys(_missing(cause.traces)))

@@ -17,8 +17,11 @@ from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRun, Dag
 FAILURE_KIND = "analytics_dagster/failure_kind"
 """Metadata key on a `dg.Failure`: "permanent" if the same run can't get better, else "transient"."""
 
+RENEWED = "analytics_dagster/quota_renewed"
+"""Metadata key on a `dg.Failure`: when the API's quota is new, before which asking again is of no use."""
+
 RERUN = "analytics_dagster/rerun"
-"""Tag on a rerun: which one it is, from 1."""
+"""Tag on a rerun: which one it is, from 1; those that go on with a new quota do not count."""
 
 RERUN_OF = "analytics_dagster/rerun_of"
 """Tag on a rerun: the id of the failed run that it was asked for."""
@@ -53,6 +56,8 @@ class FailedRun:
     planned: dict[AssetKey, Partitions] = field(default_factory=dict[AssetKey, Partitions])
     permanent: dict[AssetKey, str] = field(default_factory=dict[AssetKey, str])
     """Why asking again for these is of no use."""
+    renewed: dict[AssetKey, float] = field(default_factory=dict[AssetKey, float])
+    """When to ask again for these, whose API had no quota left: in seconds since 1970."""
     cancelled: bool = False
     """A person asked this run to end, or the backfill that it belongs to."""
 
@@ -64,6 +69,7 @@ def read_failed_run(instance: DagsterInstance, run: DagsterRun, ours: Collection
         backfill = instance.get_backfill(backfill_id)
         failed.cancelled = backfill is not None and backfill.status.value in {"CANCELING", "CANCELED"}
     reasons: dict[str | None, str] = {}
+    renewed: dict[str | None, float] = {}
     steps: dict[AssetKey, str | None] = {}
     kinds = {
         DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
@@ -80,10 +86,13 @@ def read_failed_run(instance: DagsterInstance, run: DagsterRun, ours: Collection
             if failure and kind and kind.value == "permanent":
                 description = failure.description or "its log says why"
                 reasons[event.step_key] = f"cannot get better by itself: {description.splitlines()[0]}"
+            if failure and isinstance(instant := failure.metadata.get(RENEWED), dg.TimestampMetadataValue):
+                renewed[event.step_key] = instant.value
         elif event.asset_key and event.asset_key in ours:
             failed.planned.setdefault(event.asset_key, []).append(event.partition)
             steps[event.asset_key] = event.step_key
     failed.permanent = {key: reasons[step] for key, step in steps.items() if step in reasons}
+    failed.renewed = {key: renewed[step] for key, step in steps.items() if step in renewed}
     return failed
 
 
@@ -187,8 +196,18 @@ def build_request(
     job_name: str,
     keys: list[AssetKey],
     partitions: Partitions,
+    *,
+    counts: bool = True,
 ) -> dg.RunRequest:
     """Return the request that repeats a failed run for some partitions of some assets of one job.
+
+    Args:
+        repository: Holds the job.
+        run: The failed run.
+        job_name: The job.
+        keys: The assets.
+        partitions: Neighbouring partitions, or None alone.
+        counts: Whether it is one of the tries of which there are so many.
 
     Raises:
         DagsterError: The job can't be launched so. Found here, that concerns one run; found by the daemon, it
@@ -216,7 +235,7 @@ def build_request(
                 f"{key.to_user_string()} no longer has the partition {partition}"
             )
 
-    attempt = attempt_of(run) + 1
+    attempt = attempt_of(run) + counts
     tags = {
         tag: value
         for tag, value in run.tags.items()

@@ -19,9 +19,9 @@ from analytics_dagster.orchestration.checks import NAME, Checked, check_result, 
 from analytics_dagster.orchestration.integration import DagsterDltResource, DagsterDltTranslator
 from analytics_dagster.orchestration.metadata import changes_metadata, load_metadata, window_metadata
 from analytics_dagster.orchestration.partitions import window_of
-from analytics_dagster.orchestration.rerun import FAILURE_KIND
+from analytics_dagster.orchestration.rerun import FAILURE_KIND, RENEWED
 from analytics_dagster.orchestration.resources import Credentials, DestinationResource
-from analytics_dagster.reading.errors import LoadError
+from analytics_dagster.reading.errors import LoadError, QuotaError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import ApiFile, Window
 
@@ -123,10 +123,12 @@ def materialize(
                     )
                 context.add_asset_metadata(own, asset_key=key, partition_key=name)
     except LoadError as error:
+        metadata: dict[str, Any] = {FAILURE_KIND: "permanent" if error.permanent else "transient"}
+        renewed = error.renewed if isinstance(error, QuotaError) else None
+        if renewed is not None:
+            metadata[RENEWED] = dg.MetadataValue.timestamp(renewed)
         raise dg.Failure(
-            description=str(error),
-            metadata={FAILURE_KIND: "permanent" if error.permanent else "transient"},
-            allow_retries=not error.permanent,
+            description=str(error), metadata=metadata, allow_retries=not (error.permanent or renewed)
         ) from None
     yield dg.MaterializeResult(asset_key=key, metadata=_total(steps))
     if checks:

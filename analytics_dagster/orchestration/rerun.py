@@ -6,6 +6,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
@@ -15,6 +16,7 @@ from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, Run
 
 from analytics_dagster.orchestration.failed_run import (
     FAILURE_KIND,
+    RENEWED,
     RERUN,
     RERUN_OF,
     FailedRun,
@@ -29,7 +31,7 @@ from analytics_dagster.spec.api import Rerun
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-__all__ = ["FAILURE_KIND", "GAVE_UP", "RERUN", "RERUN_OF", "SETTLED", "build_rerun_sensor"]
+__all__ = ["FAILURE_KIND", "GAVE_UP", "RENEWED", "RERUN", "RERUN_OF", "SETTLED", "build_rerun_sensor"]
 
 GAVE_UP = "analytics_dagster/rerun_gave_up"
 """Tag on a failed run: which assets are not asked for again, and why."""
@@ -165,11 +167,12 @@ def _look_at(
 
     attempt = attempt_of(run)
     repository = cast("dg.RepositoryDefinition", context.repository_def)  # None only in some tests' contexts
-    hopeless = _hopeless(repository, failed, policies, attempt)
+    renewed = _with_those_below(repository, failed, failed.renewed)
+    hopeless = _hopeless(repository, failed, policies, attempt, renewed)
     waiting = {
         key
         for key in failed.planned.keys() - hopeless.keys()
-        if now < _ended(record) + _delay(policies[key], attempt)
+        if now < max(_ended(record) + _delay(policies[key], attempt), renewed.get(key, 0.0))
     }
     if waiting and waiting | hopeless.keys() == failed.planned.keys():
         return [], False
@@ -180,7 +183,8 @@ def _look_at(
     requests: list[RunRequest] = []
     for job, keys, partitions in group(failed, due, jobs):
         try:
-            requests.append(build_request(repository, run, job, keys, partitions))
+            counts = not renewed.keys() >= set(keys)
+            requests.append(build_request(repository, run, job, keys, partitions, counts=counts))
         except dg.DagsterError as error:
             given_up |= dict.fromkeys(keys, f"cannot be asked for again: {str(error).splitlines()[0]}")
     if requests or waiting:
@@ -194,7 +198,11 @@ def _delay(policy: Rerun, attempt: int) -> float:
 
 
 def _hopeless(
-    repository: dg.RepositoryDefinition, failed: FailedRun, policies: Mapping[AssetKey, Rerun], attempt: int
+    repository: dg.RepositoryDefinition,
+    failed: FailedRun,
+    policies: Mapping[AssetKey, Rerun],
+    attempt: int,
+    renewed: Mapping[AssetKey, float],
 ) -> dict[AssetKey, str]:
     """Return the planned assets that are not asked for again, and why."""
     hopeless: dict[AssetKey, str] = {}
@@ -202,15 +210,31 @@ def _hopeless(
         limit = policies[key].max_reruns
         if limit == 0:
             hopeless[key] = "its API's file turns reruns off (max_reruns: 0)"
-        elif attempt >= limit:
+        elif attempt >= limit and key not in renewed:
             hopeless[key] = f"{attempt} of {limit} reruns failed"
     hopeless |= failed.permanent
     for key, reason in failed.permanent.items():
-        below = dg.AssetSelection.assets(key).downstream(include_self=False)
-        graph = repository.asset_graph
-        for skipped in below.resolve(graph) & failed.planned.keys():  # pyright: ignore[reportUnknownMemberType]
+        for skipped in _below(repository, failed, key):
             hopeless.setdefault(skipped, f"needs {key.to_user_string()}, which {reason}")
     return hopeless
+
+
+def _with_those_below(
+    repository: dg.RepositoryDefinition, failed: FailedRun, renewed: Mapping[AssetKey, float]
+) -> dict[AssetKey, float]:
+    """Return when to ask again for assets whose API had no quota left, and for those that need them."""
+    found = dict(renewed)
+    for key, instant in renewed.items():
+        for skipped in _below(repository, failed, key):
+            found[skipped] = max(instant, found.get(skipped, 0.0))
+    return found
+
+
+def _below(repository: dg.RepositoryDefinition, failed: FailedRun, key: AssetKey) -> AbstractSet[AssetKey]:
+    """Return the planned assets that need another one."""
+    below = dg.AssetSelection.assets(key).downstream(include_self=False)
+    graph = repository.asset_graph
+    return below.resolve(graph) & failed.planned.keys()  # pyright: ignore[reportUnknownMemberType]
 
 
 def _settle(context: dg.SensorEvaluationContext, run: DagsterRun, given_up: Mapping[AssetKey, str]) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import requests
 
 from analytics_dagster.reading.errors import RefusedError, RequestError
 from analytics_dagster.reading.expressions import Search
-from analytics_dagster.reading.outcomes import Outcomes, TryAgain, status_line
+from analytics_dagster.reading.outcomes import Outcomes, QuotaUsed, TryAgain, status_line
+from analytics_dagster.reading.quotas import seconds_until_new
 from analytics_dagster.reading.rates import retry_after
 from analytics_dagster.reading.wire import Answer
 from analytics_dagster.spec import ResponseAction
-from analytics_dagster.spec.actions import statuses
+from analytics_dagster.spec.actions import Action, statuses
 
 _SAID = 500  # characters of what an API says
 
@@ -30,7 +32,7 @@ class Rule:
     """
 
     def __init__(self, described: ResponseAction, place: str) -> None:
-        self.action: Literal["ignore", "no_data", "retry", "fail", "refresh_auth"] = described.action
+        self.action: Action = described.action
         self._described = described
         self._place = place
         self._conditions = list(_conditions(described))
@@ -55,6 +57,7 @@ class Rule:
             RefusedError: If the rule says that it failed for good.
             RequestError: If it says that it failed.
             TryAgain: If the request is to be sent again.
+            QuotaUsed: If it is to be sent again when the quota is new.
         """
         described = self._described
         match described.action:
@@ -73,6 +76,14 @@ class Rule:
                 raise (RefusedError if described.permanent else RequestError)(
                     f"{self._said(answer)}{outcomes.describe(request)} failed: {status_line(answer)}, by"
                     f" {self._place}.\n{answer.beginning()}"
+                )
+            case "wait_quota":
+                reset, timezone = described.reset, described.timezone
+                raise QuotaUsed(
+                    f"{status_line(answer)} ({self._place})",
+                    advice=f"\n{answer.beginning()}",
+                    seconds=seconds_until_new(answer.headers, reset, timezone, datetime.now(UTC)),
+                    max_wait=described.max_wait.total_seconds(),
                 )
             case "refresh_auth":
                 raise RefusedError(

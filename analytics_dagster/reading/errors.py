@@ -1,5 +1,6 @@
 """What can go wrong between the API and the destination, for the person who reads it at night."""
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -20,6 +21,19 @@ class RefusedError(LoadError):
     """The API understood the request and refused it: 401, 403, 404 and their like."""
 
     permanent = True
+
+
+class QuotaError(LoadError):
+    """The API takes no request until its quota is new, and that is longer than a request may wait.
+
+    Args:
+        message: What failed, where, why, and what to do.
+        renewed: When the quota is new.
+    """
+
+    def __init__(self, message: str, renewed: datetime | None = None) -> None:
+        super().__init__(message)
+        self.renewed = renewed
 
 
 class ForbiddenOriginError(LoadError):

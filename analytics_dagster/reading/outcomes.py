@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import requests
 
-from analytics_dagster.reading.errors import RefusedError
+from analytics_dagster.reading.errors import QuotaError, RefusedError
 from analytics_dagster.reading.origins import without_query
 from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.reading.wire import Answer
@@ -50,6 +51,24 @@ class TryAgain(Exception):  # noqa: N818 - a request to the retry loop, never se
         self.retry_after = retry_after
         self.max_retries = max_retries
         self.waits = waits
+
+
+class QuotaUsed(Exception):  # noqa: N818 - a request to the retry loop, never seen by people
+    """The API takes no more requests for some time.
+
+    Args:
+        outcome: What happened.
+        advice: What the API said.
+        seconds: How long.
+        max_wait: How long a request may wait in all, in seconds.
+    """
+
+    def __init__(self, outcome: str, *, advice: str, seconds: float, max_wait: float) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+        self.advice = advice
+        self.seconds = seconds
+        self.max_wait = max_wait
 
 
 class Outcomes:
@@ -160,10 +179,24 @@ class Outcomes:
             f" It was tried {times} in {seconds:.0f} s{seen}.{asked}{failure.advice}"
         )
 
+    def quota_used(self, request: requests.PreparedRequest, quota: QuotaUsed, waited: float) -> QuotaError:
+        """The API takes no more requests for longer than a request may wait."""
+        renewed = datetime.now(UTC) + timedelta(seconds=quota.seconds)
+        before = f", of which {in_words(waited)} are over" if waited else ""
+        return QuotaError(
+            f"{self.describe(request)} was refused, as the API's quota is used up: {quota.outcome}. It is new"
+            f" at {renewed:%Y-%m-%d %H:%M:%S} UTC, in {in_words(quota.seconds)}, and max_wait is"
+            f" {in_words(quota.max_wait)}{before}. What is committed stays; the rerun sensor loads the rest"
+            f" then. Without it, load again yourself.{quota.advice}",
+            renewed,
+        )
+
 
 def in_words(seconds: float) -> str:
     """A time to wait, for people."""
-    return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
 
 
 def status_line(answer: requests.Response) -> str:

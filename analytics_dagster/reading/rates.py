@@ -32,6 +32,13 @@ def requests_left(headers: Mapping[str, str]) -> tuple[int, float] | None:
     return min(_all_left(headers), default=None)
 
 
+def reset_in(headers: Mapping[str, str]) -> float | None:
+    """The seconds until a limit begins anew of which nothing says how many requests are left."""
+    resets = (headers.get(name.format("Reset"), "").strip() for name in _COUNTS)
+    found = [float(reset) for reset in resets if re.fullmatch(r"\d+(\.\d+)?", reset)]
+    return max((_seconds(reset, headers) for reset in found), default=None)
+
+
 def _all_left(headers: Mapping[str, str]) -> Iterator[tuple[int, float]]:
     for policy in _policies(headers.get("RateLimit", "")):
         found = {name[0] if len(name) == 1 else name: value for name, value in _STRUCTURED.findall(policy)}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
@@ -27,9 +26,10 @@ from analytics_dagster.reading.errors import (
 )
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.origins import origin
-from analytics_dagster.reading.outcomes import Outcomes, TryAgain, in_words
+from analytics_dagster.reading.outcomes import Outcomes, QuotaUsed, TryAgain
 from analytics_dagster.reading.rates import requests_left, retry_after
 from analytics_dagster.reading.redaction import Redactor
+from analytics_dagster.reading.waiting import Waiting
 from analytics_dagster.reading.wire import ENCODINGS, Answer, Wire
 from analytics_dagster.spec import Client, Limits, Retry
 
@@ -103,10 +103,10 @@ class ApiSession(requests.Session):
         self._outcomes = Outcomes(retry, redact)
         self._environment: dict[str, Any] = {}  # by origin
         self._closed = threading.Event()
-        self._sleep = sleep or self._closed.wait
         self._longest = retry.max_wait.total_seconds()
         self.place = origin(client.base_url)
         self._budget = budget_of(self.place, limits.requests, limits.per, limits.concurrency)
+        self._waiting = Waiting(retry, self._budget, meter, redact, sleep or self._closed.wait)
         # dlt knows by the name of a thread to which load it belongs.
         self._own = threading.local()
         self._threads = ThreadPoolExecutor(
@@ -164,6 +164,7 @@ class ApiSession(requests.Session):
         Raises:
             RequestError: If the last try failed too.
             RefusedError: If the API refuses the request in a way that no further try changes.
+            QuotaError: If its quota is new later than the request may wait.
             ForbiddenOriginError: If the request or a redirect leads to a foreign origin.
             TooLargeError: If the body is larger than allowed.
         """
@@ -175,19 +176,26 @@ class ApiSession(requests.Session):
     def _send(self, request: requests.PreparedRequest, **kwargs: Any) -> Answer:
         hooks, request.hooks = request.hooks, default_hooks()  # called when the answer is whole
         outcomes: list[str] = []
+        waited = 0.0
         began = time.monotonic()
         while True:
             try:
                 return self._try(request, hooks, kwargs)
             except TryAgain as error:
                 failure = error
+            except QuotaUsed as error:
+                if waited + error.seconds > error.max_wait or self._closed.is_set():
+                    raise self._outcomes.quota_used(request, error, waited) from None
+                self._waiting.for_quota(error)
+                waited += error.seconds
+                continue
             outcomes.append(failure.outcome)
             allowed = self._retry.max_retries if failure.max_retries is None else failure.max_retries
             if len(outcomes) > allowed or self._closed.is_set():
                 raise RequestError(
                     self._outcomes.given_up(request, failure, outcomes, time.monotonic() - began)
                 )
-            self._wait(failure, len(outcomes), allowed)
+            self._waiting.before_another_try(failure, len(outcomes), allowed)
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Make a request ready to send, unless it was sent already.
@@ -305,24 +313,6 @@ class ApiSession(requests.Session):
         else:
             return
         raise problem
-
-    def _wait(self, failure: TryAgain, tried: int, allowed: int) -> None:
-        pause = failure.retry_after
-        if pause is None and not failure.waits:
-            pause = self._retry.backoff_factor * 2.0 ** min(tried - 1, 100)
-            pause *= random.uniform(1, 1.25)  # noqa: S311 - spreads requests, hides nothing
-        pause = min(pause or 0.0, self._longest)
-        if failure.waits:
-            pause = max(pause, failure.waits[min(tried, len(failure.waits)) - 1])
-        self.meter.add(retries=1)
-        again = f"trying again in {in_words(pause)} ({tried} of {allowed})"
-        if (failure.retry_after or 0) > self._longest:
-            asked = f"the API asks for {in_words(failure.retry_after or 0)}"
-            again += f"; {asked}, and retry.max_wait is {in_words(self._longest)}"
-        self.meter.wait(self._redact(f"{failure.outcome}; {again}"))
-        with nullcontext() if failure.retry_after is None else self._budget.held():
-            self._sleep(pause)
-        self.meter.wait(None)
 
 
 def _coming(request: requests.Request | requests.PreparedRequest) -> Coming | None:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJso
 from analytics_dagster.spec.expressions import Expression
 from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.problems import shown
-from analytics_dagster.spec.units import parse_duration
+from analytics_dagster.spec.units import Duration, Timezone, parse_duration
 
 
 def statuses(given: Any) -> frozenset[int]:
@@ -93,6 +93,9 @@ Waits = Annotated[
 ]
 
 
+Action = Literal["ignore", "no_data", "retry", "fail", "refresh_auth", "wait_quota"]
+
+
 class ResponseAction(Model):
     """What to do with an answer of which all conditions hold that are given."""
 
@@ -108,6 +111,7 @@ class ResponseAction(Model):
                     "message_path": "message",
                 },
                 {"header": {"X-Error": "token_expired"}, "action": "refresh_auth"},
+                {"status_code": 429, "action": "wait_quota", "max_wait": "30m", "reset": "day"},
             ]
         }
     )
@@ -130,9 +134,10 @@ class ResponseAction(Model):
         description="JMESPath on the body: neither false, null nor empty. A body that is not JSON fits none.",
         examples=["result == 'error'", "errors[?code == 'THROTTLED']"],
     )
-    action: Literal["ignore", "no_data", "retry", "fail", "refresh_auth"] = Field(
+    action: Action = Field(
         description="ignore ends the pages here; no_data takes it for a page without rows; retry tries again;"
-        " fail ends the run; refresh_auth fetches a new token once and tries again."
+        " fail ends the run; refresh_auth fetches a new token once and tries again; wait_quota goes on when"
+        " the quota is new."
     )
     message: str | None = Field(
         default=None, description="With fail: what to tell people.", examples=["Ask Ann for access."]
@@ -154,3 +159,14 @@ class ResponseAction(Model):
         " `retry` says. A longer Retry-After holds.",
         examples=["30s", ["10s", "1m", "5m"]],
     )
+    max_wait: Duration = Field(
+        default=timedelta(minutes=10),
+        json_schema_extra={"default": "10m"},
+        description="With wait_quota: how long a request waits at most, in all. Where the quota is new later,"
+        " the run ends with what is whole, and the sensor goes on then.",
+    )
+    reset: Literal["hour", "day"] = Field(
+        default="hour",
+        description="With wait_quota: when the quota is new, if no Retry-After or RateLimit-Reset says so.",
+    )
+    timezone: Timezone = Field(default="UTC", description="With wait_quota: whose hour or day that is.")

@@ -17,6 +17,9 @@ _BELONGS_TO = {
     "permanent": "fail",
     "max_retries": "retry",
     "wait": "retry",
+    "max_wait": "wait_quota",
+    "reset": "wait_quota",
+    "timezone": "wait_quota",
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunRequest
 
 from analytics_dagster.orchestration import rerun
-from analytics_dagster.orchestration.rerun import FAILURE_KIND, build_rerun_sensor
+from analytics_dagster.orchestration.rerun import FAILURE_KIND, RENEWED, build_rerun_sensor
 from analytics_dagster.spec.api import Rerun
 
 USERS, ORDERS, ITEMS, EVENTS, VISITS = (
@@ -192,6 +192,11 @@ class Lab:
 
 def permanent(why: str) -> dg.Failure:
     return dg.Failure(why, metadata={FAILURE_KIND: dg.MetadataValue.text("permanent")})
+
+
+def no_quota(until: float) -> dg.Failure:
+    instant = dg.MetadataValue.timestamp(until)
+    return dg.Failure("used up", metadata={FAILURE_KIND: "transient", RENEWED: instant})
 
 
 def day_tags(days: tuple[str, str] | None) -> dict[str, str]:

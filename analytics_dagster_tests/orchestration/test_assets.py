@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,7 @@ from dlt.common.schema.utils import new_table
 from analytics_dagster.loading import steps
 from analytics_dagster.orchestration.build import build_defs
 from analytics_dagster.orchestration.integration import DagsterDltResource
-from analytics_dagster.orchestration.rerun import FAILURE_KIND
+from analytics_dagster.orchestration.rerun import FAILURE_KIND, RENEWED
 from analytics_dagster.orchestration.resources import ApiKeyCredentials, DestinationResource
 from analytics_dagster.sandbox import Fault, RunningSandbox
 from analytics_dagster.spec import ApiFile, parse_text
@@ -285,6 +286,44 @@ def failure(result: dg.ExecuteInProcessResult) -> tuple[str, Any]:
     [event] = [event for event in result.all_node_events if event.is_step_failure]
     data: Any = event.step_failure_data.user_failure_data
     return data.description, data.metadata[FAILURE_KIND].value
+
+
+QUOTA = """
+name: shop
+client: {base_url: URL}
+resources:
+  - name: visits
+    primary_key: id
+    write_disposition: merge
+    partitions: {every: day, start: 2024-01-01}
+    endpoint:
+      path: visits
+      data_selector: data
+      paginator: single_page
+      incremental: {cursor_path: at, start_param: since, end_param: until}
+      response_actions: [{status_code: 429, action: wait_quota}]
+"""
+
+
+def test_a_run_without_quota_keeps_what_is_whole_and_says_when_to_go_on() -> None:
+    def answer(query: dict[str, str]) -> tuple[Any, dict[str, str]]:
+        if query["since"] < "2024-01-02":
+            return {"data": [{"id": 1, "at": query["since"]}]}, {}
+        return {}, {":status": "429", "Retry-After": "7200"}
+
+    with served(answer) as url, dg.DagsterInstance.ephemeral() as instance:
+        defs = build_defs([parse_text(QUOTA.replace("URL", url), Path("apis/shop.yaml"))])
+        result = defs.resolve_job_def("shop_day").execute_in_process(
+            raise_on_error=False, tags=days("2024-01-01", "2024-01-03"), instance=instance
+        )
+        assert not result.success
+        assert instance.get_materialized_partitions(dg.AssetKey(["shop", "visits"])) == {"2024-01-01"}
+    assert rows("SELECT id FROM shop.visits") == [(1,)]
+    [event] = [event for event in result.all_node_events if event.is_step_failure]
+    data: Any = event.step_failure_data.user_failure_data
+    assert data.metadata[FAILURE_KIND].value == "transient"
+    assert time.time() + 7000 < data.metadata[RENEWED].value <= time.time() + 7200
+    assert "in 2.0 h, and max_wait is 10.0 min" in data.description
 
 
 def test_a_full_refresh_can_be_asked_for(run: Run, sandbox: RunningSandbox) -> None:

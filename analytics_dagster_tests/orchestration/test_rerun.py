@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -17,12 +18,14 @@ from analytics_dagster.spec.api import Rerun
 from analytics_dagster_tests.orchestration.rerun_lab import (
     AT_ONCE,
     EVENTS,
+    ITEMS,
     ORDERS,
     THEIRS,
     USERS,
     VISITS,
     Lab,
     asked,
+    no_quota,
     permanent,
 )
 
@@ -229,6 +232,50 @@ def test_a_failure_that_cannot_get_better_is_not_rerun_and_says_why_once(lab: La
 def test_a_failure_that_says_transient_is_rerun(lab: Lab) -> None:
     lab.broken[USERS] = dg.Failure("slow", metadata={"analytics_dagster/failure_kind": "transient"})
     lab.run(USERS)
+    assert asked(lab.tick()) == [("shop", ["users"], "")]
+
+
+def test_a_run_without_quota_goes_on_when_it_is_new_and_that_is_none_of_its_tries(lab: Lab) -> None:
+    three = Rerun(max_reruns=1, delays=[timedelta(minutes=1)])
+    lab.deploy(dict.fromkeys((USERS, ORDERS, ITEMS), three))
+    hours = time.time() + 5 * 3600
+    request = dg.RunRequest()
+    lab.broken[ORDERS] = no_quota(hours)
+    failed = lab.run(ORDERS, ITEMS)
+    for _ in range(2):  # a quota may be used up again
+        lab.wait(failed, timedelta(minutes=2))
+        lab.settle()
+        lab.wait(failed, timedelta(hours=4.9))
+        lab.settle()
+        lab.wait(failed, timedelta(hours=5.1))
+        (request,) = lab.tick()
+        assert asked([request]) == [("shop", ["items", "orders"], "")]  # `items` needs `orders`
+        failed = lab.obey(request)
+    lab.broken[ORDERS] = ValueError("cut off")
+    failed = lab.obey(request)
+    lab.wait(failed, timedelta(minutes=2))
+    (request,) = lab.tick()
+    assert request.tags[RERUN] == "1"
+    lab.broken[ORDERS] = no_quota(hours)  # in the last of its tries
+    failed = lab.obey(request)
+    lab.wait(failed, timedelta(hours=5.1))
+    (request,) = lab.tick()
+    lab.broken[ORDERS] = ValueError("cut off")
+    failed = lab.obey(request)
+    lab.wait(failed, timedelta(minutes=2))
+    lab.settle()
+    assert "1 of 1 reruns failed" in lab.read(failed.run_id).tags[GAVE_UP]
+
+
+def test_others_of_a_run_do_not_wait_for_a_quota(lab: Lab) -> None:
+    lab.broken = {USERS: no_quota(time.time() + 3600), ORDERS: ValueError("cut off")}
+    failed = lab.run(USERS, ORDERS)
+    (request,) = lab.tick()
+    assert asked([request]) == [("shop", ["orders"], "")]
+    lab.broken.clear()
+    lab.obey(request)
+    lab.settle()
+    lab.wait(failed, timedelta(hours=1.1))
     assert asked(lab.tick()) == [("shop", ["users"], "")]
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
+from requests.structures import CaseInsensitiveDict
 
 from analytics_dagster.reading.actions import Actions
 from analytics_dagster.reading.completion import Completion
-from analytics_dagster.reading.errors import LoadError, PageError, RefusedError, RequestError
+from analytics_dagster.reading.errors import LoadError, PageError, QuotaError, RefusedError, RequestError
+from analytics_dagster.reading.quotas import seconds_until_new
 from analytics_dagster.spec import ResponseAction
 from analytics_dagster_tests.reading.door import signer
 from analytics_dagster_tests.reading.helpers import SECRET, Lab
@@ -171,3 +174,58 @@ def test_a_new_token_is_fetched_once(good: str) -> None:
                 lab.rows("/rows", "single_page", auth=auth, completion=completion(rule))
         sent = [request.headers["authorization"] for request in server.received if request.path == "/rows"]
         assert sent == ["Bearer tok-1", "Bearer tok-2"]
+
+
+NOW = datetime(2024, 3, 30, 21, 40, tzinfo=UTC)  # the night in which clocks go forward in Berlin
+
+
+@pytest.mark.parametrize(
+    ("headers", "reset", "timezone", "seconds"),
+    [
+        ({}, "hour", "UTC", 20 * 60 + 5),
+        ({}, "hour", "Asia/Kolkata", 50 * 60 + 5),  # where it is ten past three
+        ({}, "day", "UTC", (2 * 60 + 20) * 60 + 5),
+        ({}, "day", "Europe/Berlin", (60 + 20) * 60 + 5),
+        ({}, "day", "America/Los_Angeles", (9 * 60 + 20) * 60 + 5),
+        ({"Retry-After": "90", "X-RateLimit-Reset": "7000"}, "day", "UTC", 90),
+        ({"RateLimit": '"minute";r=5;t=30, "day";r=0;t=4000'}, "hour", "UTC", 4000),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "7000"}, "hour", "UTC", 7000),
+        (
+            {"X-RateLimit-Reset": "1711838400", "Date": "Sat, 30 Mar 2024 21:40:00 GMT"},
+            "hour",
+            "UTC",
+            60 * 60,
+        ),
+        ({"Retry-After": "0"}, "hour", "UTC", 1),
+        ({"Retry-After": "9" * 400}, "hour", "UTC", 366 * 86400),
+    ],
+)
+def test_when_a_quota_is_new(headers: dict[str, str], reset: Any, timezone: str, seconds: float) -> None:
+    assert seconds_until_new(CaseInsensitiveDict(headers), reset, timezone, NOW) == seconds
+
+
+def test_a_quota_is_waited_for_up_to_a_limit_and_then_the_error_says_when() -> None:
+    used_up: Answer = (429, {"Retry-After": "200"}, {"message": "used up"})
+    rule = {"status_code": 429, "action": "wait_quota"}
+    assert read([used_up, used_up, (503, {}, {}), ROWS], rule).waits[:2] == [200, 200]
+    with pytest.raises(
+        QuotaError, match=r"in 3\.3 min, and max_wait is 10\.0 min, of which 10\.0 min are over"
+    ) as caught:
+        read([used_up], rule)  # three times 200 seconds, and no fourth one
+    assert caught.value.renewed is not None
+    left = caught.value.renewed - datetime.now(UTC)
+    assert timedelta(seconds=190) < left <= timedelta(seconds=200)
+    assert not caught.value.permanent
+    with pytest.raises(QuotaError, match=r"max_wait is 1\.0 min") as caught:
+        read([used_up], {**rule, "max_wait": "1m"})
+    assert f"{caught.value.renewed:%Y-%m-%d %H:%M:%S} UTC" in str(caught.value)
+    assert "used up" in str(caught.value).splitlines()[1]
+
+
+def test_a_wait_for_a_quota_is_told() -> None:
+    left: list[Answer] = [(403, {"Retry-After": "540"}, {}), ROWS]
+    with serving(lambda _: left.pop(0)) as server:
+        lab = Lab(server.url)
+        rule = {"status_code": 403, "action": "wait_quota"}
+        assert lab.rows("/rows", "single_page", completion=completion(rule)) == [{"id": 1}]
+    assert any("the quota is used up, going on in 9.0 min" in said for said in lab.said if said)

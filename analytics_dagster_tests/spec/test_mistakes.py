@@ -539,6 +539,9 @@ RESOURCES: list[tuple[str, int, str, str]] = [
             ("status_code: 404, action: fail, message_path: 'a['", ".message_path", "is not JMESPath"),
             ("header: 'X-A: b', action: fail", ".header", "{name: value}, such as {X-Remaining: 0}"),
             ("header: {}, action: fail", ".header", "a header's name"),
+            ("status_code: 404, action: retry, max_wait: 1h", ".max_wait", "belongs to `action: wait_quota`"),
+            ("status_code: 404, action: wait_quota, reset: week", ".reset", "hour or day, not 'week'"),
+            ("status_code: 404, action: wait_quota, timezone: UTD", ".timezone", "did you mean `UTC`?"),
             ("status_code: 403, action: refresh_auth", ".action", "no token to fetch anew"),
         )
     ),
