@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
 import duckdb
 from dlt.common.configuration import configspec
-from dlt.common.destination.client import FollowupJobRequest
+from dlt.common.destination.client import FollowupJobRequest, LoadJob, RunnableLoadJob
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.typing import TSortOrder
 from dlt.destinations import duckdb as dlt_duckdb
+from dlt.destinations.exceptions import DatabaseTransientException
 from dlt.destinations.impl.duckdb.configuration import (
     DuckDbClientConfiguration,
     DuckDbConnectionPool,
@@ -29,6 +31,9 @@ from analytics_dagster.reading.errors import DestinationError
 
 PATIENCE = 60.0
 """Seconds to wait for another program that holds the file."""
+
+_MEMORY = "64MB"
+_ALL_MEMORY = "RESET GLOBAL memory_limit"
 
 _log = logging.getLogger(__name__)
 _hurried: ContextVar[bool] = ContextVar("hurried", default=False)
@@ -212,14 +217,52 @@ class _LeanMerge(SqlMergeFollowupJob):
         )
 
 
+@contextmanager
+def _in_little_memory(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
+    """Inside, DuckDB keeps few of the file's blocks in memory, where it would keep all that it wrote."""
+    from dlt.common.libs.pyarrow import pyarrow  # noqa: PLC0415 - slow to import
+
+    cast("Any", pyarrow).default_memory_pool().release_unused()  # what the rows were in
+    with suppress(duckdb.OutOfMemoryException):  # another load of this process has more in use
+        connection.execute(f"SET GLOBAL memory_limit = '{_MEMORY}'")
+    try:
+        yield
+    finally:
+        connection.execute(_ALL_MEMORY)
+
+
+def _with_the_memory_it_needs(job: Any, run: Callable[[], None]) -> None:
+    """Run a job, which is one transaction; anew where that takes more memory, as very wide rows do."""
+    try:
+        run()
+    except DatabaseTransientException as error:
+        if not isinstance(error.dbapi_exception, duckdb.OutOfMemoryException):
+            raise
+        job._job_client.sql_client.execute_sql(_ALL_MEMORY)
+        run()
+
+
 class _Client(DuckDbClient):
     def initialize_storage(self, truncate_tables: Iterable[str] | None = None) -> None:
         """Called by dlt when it begins to write."""
         if (kept := _kept.get()) is not None:
-            pool = cast("DuckDbConnectionPool", self.sql_client.credentials.conn_pool)
-            kept.callback(pool.return_conn, pool.borrow_conn())
+            credentials = self.sql_client.credentials
+            pool = cast("DuckDbConnectionPool", credentials.conn_pool)
+            connection = pool.borrow_conn()
+            kept.callback(pool.return_conn, connection)
+            if "memory_limit" not in (credentials.global_config or {}):  # the user's own
+                kept.enter_context(_in_little_memory(connection))
             _kept.set(None)
         super().initialize_storage(cast("Any", truncate_tables))
+
+    def create_load_job(
+        self, table: PreparedTableSchema, file_path: str, load_id: str, *more: Any, **named: Any
+    ) -> LoadJob:
+        """What loads a file, or merges staged rows."""
+        job = super().create_load_job(table, file_path, load_id, *more, **named)
+        if isinstance(job, RunnableLoadJob):
+            job.run = partial(_with_the_memory_it_needs, job, job.run)
+        return job
 
     def _create_merge_followup_jobs(
         self, table_chain: Sequence[PreparedTableSchema]

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
 from analytics_dagster.reading.errors import ContractError
 from analytics_dagster_tests.loading.helpers import Store, same
@@ -42,6 +43,32 @@ def test_a_row_that_is_too_wide_for_the_destination_changes_nothing(
 def test_ten_megabytes_in_a_row(store: Store) -> None:
     load_text(store, json.dumps({"id": 1, "x": "ä" * 5_000_000}))
     assert stored(store) == ["ä" * 5_000_000]
+
+
+def test_rows_that_take_more_memory_than_duckdb_is_given_at_first(
+    duckdb_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [json.dumps({"id": number, "x": "x" * 3_000_000}) for number in range(25)]
+    for _ in range(2):
+        load_text(duckdb_store, ",".join(rows))
+    assert duckdb_store.fetch("SELECT count(*), sum(length(x)) FROM {}.rows") == [(25, 75_000_000)]
+    assert not caplog.records
+
+
+def test_duckdb_has_the_memory_that_the_user_says(
+    duckdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[str] = []
+
+    def look(client: DuckDbClient, *_: Any) -> None:
+        with client.sql_client as opened:
+            limits.extend(map(str, *(opened.execute_sql("SELECT current_setting('memory_limit')") or ())))
+
+    monkeypatch.setattr(DuckDbClient, "complete_load", look)
+    load_text(duckdb_store, '{"id": 1}')
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS__GLOBAL_CONFIG", '{"memory_limit": "1GB"}')
+    load_text(duckdb_store, '{"id": 1}')
+    assert limits == ["61.0 MiB", "953.6 MiB"]
 
 
 def test_long_names_that_begin_alike_stay_apart(store: Store) -> None:
