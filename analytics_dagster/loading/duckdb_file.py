@@ -220,7 +220,7 @@ class _LeanMerge(SqlMergeFollowupJob):
 @contextmanager
 def _in_little_memory(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
     """Inside, DuckDB keeps few of the file's blocks in memory, where it would keep all that it wrote."""
-    from dlt.common.libs.pyarrow import pyarrow  # noqa: PLC0415 - slow to import
+    import pyarrow  # pyright: ignore[reportMissingTypeStubs]  # noqa: PLC0415 - slow to import
 
     cast("Any", pyarrow).default_memory_pool().release_unused()  # what the rows were in
     with suppress(duckdb.OutOfMemoryException):  # another load of this process has more in use
