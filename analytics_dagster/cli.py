@@ -185,6 +185,60 @@ def catalog_add(
 
 
 @app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="How the API is to be called.")],
+    openapi: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|URL", help="Its OpenAPI (3.0, 3.1) or Swagger (2.0) document."),
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(metavar="URL", help="Where the API is.")] = None,
+    auth: Annotated[
+        str | None, typer.Option(metavar="KIND", help="none, bearer, api_key, http_basic or oauth2.")
+    ] = None,
+    path: Annotated[
+        str | None, typer.Option(help="The path of a first resource, without a document.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Only resources of this name or path; may be repeated."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="DATE", help="Where history begins; by default January 1st of last year."),
+    ] = None,
+    *,
+    probe: Annotated[
+        bool | None,
+        typer.Option("--probe/--no-probe", help="Whether to send one request and look at the answer."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write a first API file, `apis/NAME.yaml`, with each guess and its reason as a comment.
+
+    With an OpenAPI document: authentication, and for each list that can be read its rows, pages, key, parents
+    and filter by time. Without one, it asks a few questions, and can look at one answer of the API. `check`
+    says then which guesses hold.
+
+    Exit codes: 0 the file is written, and valid; 1 it is not.
+
+    Example: `analytics-dagster init example --openapi https://api.example.com/openapi.json --only 'user*'`
+    """
+    from analytics_dagster.commands.init import init_api
+
+    init_api(
+        name,
+        openapi=openapi,
+        base_url=base_url,
+        auth=auth,
+        path=path,
+        only=only or [],
+        start=start,
+        probe=probe,
+        force=force,
+    )
+
+
+@app.command()
 def validate(
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="[FILE]...", help="API files; by default those in use.")

@@ -16,7 +16,21 @@ import pytest
 from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster_tests.cli_runner import Cli, fresh_cli, start, write_api
 
-COMMANDS = ["demo", "sandbox", "schema", "catalog", "validate", "check", "preview", "load", "state", "reset"]
+COMMANDS = [
+    *(
+        "demo",
+        "sandbox",
+        "schema",
+        "init",
+        "catalog",
+        "validate",
+        "check",
+        "preview",
+        "load",
+        "state",
+        "reset",
+    ),
+]
 
 
 @pytest.fixture

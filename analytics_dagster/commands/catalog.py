@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from rich.markup import escape
 
+from analytics_dagster.commands.choice import own_directories
 from analytics_dagster.commands.terminal import CommandError, standard_output, table
 from analytics_dagster.spec import ApiFile, read_file, read_files, templates
 from analytics_dagster.spec.problems import nearest, one_of
@@ -53,8 +53,7 @@ def add(name: str, directory: Path | None, *, overwrite: bool) -> None:
             f"The catalog has no `{name}`; it has {one_of(names, last='and')}{nearest(name, names)}"
         )
     source = DIRECTORY / f"{name}.yaml"
-    used = [Path(place) for place in os.environ.get("ANALYTICS_APIS", "").split(os.pathsep) if place]
-    used = used or [Path("apis")]
+    used = own_directories()
     target = (directory or used[0]) / source.name
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

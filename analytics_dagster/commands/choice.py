@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from analytics_dagster.commands.terminal import CommandError
 from analytics_dagster.spec import (
@@ -24,6 +26,12 @@ from analytics_dagster.spec.units import parse_time
 _MOMENT = timedelta(microseconds=1)
 # Dagster writes the partition of an hour as 2024-01-31-05:00.
 _HOUR_KEY = re.compile(r"^(\d{4}-\d\d-\d\d)-(\d\d:\d\d)")
+
+
+def own_directories() -> list[Path]:
+    """The directories of a person's own API files, there or not; a new file goes into the first."""
+    given = os.environ.get("ANALYTICS_APIS", "").split(os.pathsep)
+    return [Path(one) for one in given if one] or [Path("apis")]
 
 
 def find_api(name: str) -> ApiFile:

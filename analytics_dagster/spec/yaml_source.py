@@ -107,12 +107,54 @@ def parse_yaml(text: str, file: str) -> tuple[Node | None, list[Problem]]:
     return node, converter.problems
 
 
+def load_plain(text: str) -> Any:
+    """The plain value of a YAML document of somebody else's, which may be long.
+
+    Scalars are read as `parse_yaml` does. Aliases share what they stand for, so none multiplies it; merge
+    keys (`<<`) would, and are an error.
+
+    Raises:
+        yaml.YAMLError: If it does not parse.
+        RecursionError: If it is nested too deeply.
+    """
+    return yaml.load(text, _PlainLoader)  # noqa: S506 - a SafeLoader
+
+
+def flow_text(value: Any) -> str:
+    """A value in one line that `parse_yaml` reads back as it is, save for line breaks in texts.
+
+    Args:
+        value: A text, number, truth value or None, or lists and mappings of them.
+    """
+    text = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        default_flow_style=True,
+        width=float("inf"),
+        sort_keys=False,
+        allow_unicode=True,
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}  # noqa: RUF012  filled below
 
 
 class _FastLoader(CSafeLoader):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+class _PlainLoader(_FastLoader):  # pyright: ignore[reportUntypedBaseClass]
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Nothing, so that a merge key has no constructor and is an error."""
+
+
+class _Dumper(yaml.SafeDumper):
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 for _tag, _pattern, _first in (
