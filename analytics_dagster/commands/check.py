@@ -18,6 +18,7 @@ from rich.markup import escape
 from analytics_dagster.commands.choice import all_windows, edge_text, find_api, find_resources
 from analytics_dagster.commands.progress import waits_shown
 from analytics_dagster.commands.terminal import CommandError, standard_error, standard_output
+from analytics_dagster.loading.children import ask_children
 from analytics_dagster.loading.cursor import ReadCursor
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.failures import explained
@@ -27,7 +28,7 @@ from analytics_dagster.loading.source import api_session, rest_api_config, schem
 from analytics_dagster.reading.errors import CursorError, LoadError, PageError, SelectorError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sample import is_sample, sandbox_variables
-from analytics_dagster.spec import Resource, Window
+from analytics_dagster.spec import Resource, Window, families
 from analytics_dagster.spec.paginators import IN_HEADER
 
 _WHERE = "the first page"  # begins messages, under a heading that says more
@@ -149,11 +150,14 @@ def _read_page(
     session = api_session(resolved, Meter(on_change=on_change), sample=True)
     config = cast("dict[str, Any]", rest_api_config(resolved, resource, session, window))
     for entry in config["resources"]:
-        endpoint = entry["endpoint"]
+        if not isinstance(entry, dict):  # the lists of values that stand for a parent
+            continue
+        endpoint: dict[str, Any] = cast("Any", entry)["endpoint"]
         endpoint["paginator"] = _OnePage(
             endpoint["paginator"], page if entry["name"] == resource.name else _Page()
         )
     source = rest_api_source(cast("Any", config), name=schema_name(resolved.api, resource))
+    ask_children(source, resolved.api, resource, session, only_first=True)
     for name, parent in source.resources.items():
         if name != resource.name:
             parent.add_filter(only_first(1))
@@ -178,7 +182,7 @@ def _findings(
     resolved: ResolvedApi, resource: Resource, window: Window | None, page: _Page, problem: LoadError | None
 ) -> list[Finding]:
     if not page.answers:
-        nothing = Finding(None, f"`{resource.parent}` has no row to ask for")
+        nothing = Finding(None, f"{_parent(resolved, resource)} has no row to ask for")
         return [Finding(False, str(problem).removeprefix(f"{_WHERE}: ")) if problem else nothing]
     endpoint = resource.endpoint
     signed = ", credentials accepted" if endpoint.auth or resolved.api.client.auth else ""
@@ -187,7 +191,7 @@ def _findings(
         return [*found, Finding(False, str(problem).removeprefix(f"{_WHERE}: "))]
     if endpoint.data_selector:
         found.append(Finding(True, f"data_selector `{endpoint.data_selector}` matches"))
-    where = _where(resource, window)
+    where = _where(resolved, resource, window)
     place = "at the beginning" if endpoint.response else "on the first page"
     found.append(Finding(bool(page.rows) or None, f"{len(page.rows):,} rows {place}{where}"))
     if page.rows and not isinstance(problem, PageError):  # which may come before `records` makes the rows
@@ -201,9 +205,14 @@ def _findings(
     return found
 
 
-def _where(resource: Resource, window: Window | None) -> str:
-    if resource.parent:
-        return f", asked for the first row of `{resource.parent}`"
+def _parent(resolved: ResolvedApi, resource: Resource) -> str:
+    parent = families.parent_of(resource, families.by_name(resolved.api.resources))
+    return f"`{parent}`" if parent else "for_each"
+
+
+def _where(resolved: ResolvedApi, resource: Resource, window: Window | None) -> str:
+    if resource.is_child:
+        return f", asked for the first row of {_parent(resolved, resource)}"
     if window and resource.partitions:
         return f" of the {resource.partitions.every} {edge_text(resource.partitions, window.start)}"
     return ""

@@ -14,6 +14,7 @@ from analytics_dagster.commands.terminal import CommandError, standard_output, t
 from analytics_dagster.loading.changes import definition, harmful_changes
 from analytics_dagster.loading.cursor import cursor_column
 from analytics_dagster.loading.destination import Destination
+from analytics_dagster.loading.parent_cursors import BEGIN, newest
 from analytics_dagster.loading.source import schema_name
 from analytics_dagster.loading.state import accept, cursor_zone, set_cursor
 from analytics_dagster.loading.stored import (
@@ -91,6 +92,16 @@ def _show(
             named = table_of(client.schema, resource)
             count = count_rows(client, named)
             cursor = stored.cursors.get(cursor_column(resource) or "")
+            ends = newest(client, file.api, resource) if resource.has_cursor_per_parent else {}
+            if ends:
+                cursor = max(ends.values())
+                notes.append(
+                    f"{file.api.name}/{resource.name}: loads go on where the rows of each parent end: of"
+                    f" {len(ends):,} parents, from {_local(resource, min(ends.values()))} on"
+                )
+            if (begin := stored.state.get(BEGIN)) is not None:
+                at = _local(resource, begin)
+                notes.append(f"{file.api.name}/{resource.name}: the next load begins at {at} for all parents")
             committed = last_commit(client, stored.schema)
             made.add_row(
                 resource.name,

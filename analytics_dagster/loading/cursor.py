@@ -148,11 +148,14 @@ class ReadCursor(PageStep):
         resource: The resource that is read.
         window: What is read; None without partitions.
         forget: Forget the stored cursor first, for a full refresh.
+        counted: Is told of the rows beyond the window.
     """
 
     placement_affinity: ClassVar[float] = 0.5
 
-    def __init__(self, resource: Resource, window: Window | None, *, forget: bool) -> None:
+    def __init__(
+        self, resource: Resource, window: Window | None, *, forget: bool, counted: CountRows | None = None
+    ) -> None:
         super().__init__(self._new_rows if window is None else self._rows_within)
         incremental = resource.endpoint.incremental
         assert incremental is not None
@@ -168,6 +171,7 @@ class ReadCursor(PageStep):
         self._missing_stay = incremental.on_cursor_value_missing == "include"
         self._forget = forget
         self._table = resource.table_name or resource.name
+        self._counted = counted
 
     def bind(self, pipe: Any) -> ReadCursor:
         """Called by dlt before the first page, while the stored cursor can still be changed."""
@@ -188,13 +192,19 @@ class ReadCursor(PageStep):
         self._pipe.get_by_type(IncrementalResourceWrapper).incremental.advance(None)  # filters nothing itself
         start, end = self._window.start, self._window.end
         if (instants := self._times.at_once(page)) is not None:
-            return inside(page, instants, start, end)
-        times = [row.get(self._times.column) for row in self._rows(page)]
-        return [
-            row
-            for row, time in zip(page, times, strict=True)
-            if (self._missing_stay if time is None else start <= time < end)
-        ]
+            kept = inside(page, instants, start, end)
+            first = instants[0].as_py() if page else None
+        else:
+            times = [row.get(self._times.column) for row in self._rows(page)]
+            first = next((time for time in times if time is not None), None)
+            kept = [
+                row
+                for row, time in zip(page, times, strict=True)
+                if (self._missing_stay if time is None else start <= time < end)
+            ]
+        if self._counted and first is not None and len(kept) < len(page):
+            self._counted.left_out(len(page) - len(kept), first)
+        return kept
 
     def _new_rows(self, page: list[Any]) -> list[Any]:
         """Have dlt look only at the rows that it decides on or remembers: of the start, and the last instant.
@@ -203,7 +213,10 @@ class ReadCursor(PageStep):
         """
         from analytics_dagster.loading.columns import at_either_end, not_before  # noqa: PLC0415 - pyarrow is slow to import
 
-        known = self._pipe.get_by_type(IncrementalResourceWrapper).incremental
+        wrapper = self._pipe.get_by_type(IncrementalResourceWrapper)
+        known = wrapper.incremental if wrapper else None
+        if known is None:  # a child, each of whose parents has a start of its own
+            return self._rows(page)
         known._advanced = False  # so that it filters; `advance` sets it
         start = known.start_value
         is_usual = self._is_usual and (start is None or (isinstance(start, datetime) and start.tzinfo))
@@ -269,6 +282,30 @@ class CountRows(PageStep):
         self._emptied = emptied
         self.counts = [0] * len(windows)
         self.preview: list[Any] = []
+        self._left_out = 0
+        self._example: datetime | None = None
+
+    def left_out(self, count: int, example: datetime) -> None:
+        """Rows came that are beyond the window.
+
+        Args:
+            count: How many.
+            example: The instant of a row that came with them.
+        """
+        self._left_out += count
+        self._example = self._example or example
+
+    def none_inside(self, resource: Resource, window: Window) -> str | None:
+        """What a person should know of a load whose rows were all beyond its window; None if none was."""
+        cursor = resource.endpoint.incremental
+        if not self._left_out or self._meter.rows or self._example is None or cursor is None:
+            return None
+        return (
+            f"the API sent {self._left_out:,} rows, none of them in the window {window}: the first one has"
+            f" `{cursor.cursor_path}` at {self._example.isoformat()}. Check in endpoint.incremental whether"
+            " `format` and `timezone` write the bounds as the API reads them (epoch or epoch_ms?), whether"
+            " start_param and end_param are what the API calls them, and whether it filters by this field."
+        )
 
     def _rows(self, page: list[Any]) -> Any:
         emptied, self._emptied = self._emptied, None

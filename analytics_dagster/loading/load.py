@@ -21,6 +21,7 @@ from analytics_dagster.loading.destination import Destination, secrets_of
 from analytics_dagster.loading.disposition import disposition, starts_over
 from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.growth import schema_changes
+from analytics_dagster.loading.parent_cursors import ParentCursors
 from analytics_dagster.loading.promises import refuse_weak
 from analytics_dagster.loading.resolve import resolve
 from analytics_dagster.loading.source import api_session, build_source
@@ -78,6 +79,8 @@ class PreparedLoad:
     columnar: Columnar
     resource: Resource
     redact: Redactor
+    where: str
+    window: Window | None
     _started: float = field(default_factory=time.monotonic)
 
     def result(self) -> LoadResult:
@@ -85,10 +88,12 @@ class PreparedLoad:
         schema = self.pipeline.default_schema
         table = schema.naming.normalize_tables_path(self.resource.table_name or self.resource.name)
         client = self.pipeline.sql_client()
+        if self.window and (problem := self.counted.none_inside(self.resource, self.window)):
+            _log.warning("%s: %s", self.where, problem)
         return LoadResult(
             rows=self.meter.rows,
             columnar_rows=self.columnar.rows,
-            stated=None if self.resource.parent else self.meter.stated,  # a child has one for each parent
+            stated=None if self.resource.is_child else self.meter.stated,  # a child has one for each parent
             counts=self.counted.counts,
             requests=self.meter.requests,
             retries=self.meter.retries,
@@ -145,18 +150,22 @@ def prepare_load(
     resource = next(one for one in resolved.api.resources if one.name == resource_name)
     destination = destination or Destination.from_environment()
     meter = Meter(on_change=on_change)
+    where = f"{file.path}: resource `{resource_name}`"
     window = Window(windows[0].start, windows[-1].end) if windows else None
     fresh = starts_over(resource, window, full_refresh=full_refresh)
     table = resource.table_name or resource.name
+    cursors = None
+    if resource.has_cursor_per_parent and window is None:
+        cursors = ParentCursors(resolved.api, resource, forget=fresh)
     counted = CountRows(windows, cursor_column(resource), meter, emptied=table if window or fresh else None)
     with (
-        explained(resolved.redact, f"{file.path}: resource `{resource_name}`"),
+        explained(resolved.redact, where),
         private_directory() as directory,
         api_session(resolved, meter, sample=sample) as session,
     ):
         refuse_weak(resource, destination.type, full_refresh=full_refresh)
         source = build_source(
-            resolved, resource, session, counted, window, forget=fresh, batch_rows=batch_rows
+            resolved, resource, session, counted, window, cursors=cursors, forget=fresh, batch_rows=batch_rows
         )
         columnar = Columnar()
         source.resources[resource_name].add_step(EnoughDisk(directory, meter)).add_step(columnar)
@@ -190,7 +199,11 @@ def prepare_load(
             with reading(pipeline) as opened:
                 warn_of_gone(file, opened)
                 source.schema = grown_from_stored(opened, source.schema)
-            yield PreparedLoad(source, pipeline, options, meter, counted, columnar, resource, resolved.redact)
+                if cursors is not None:
+                    cursors.read(opened)
+            yield PreparedLoad(
+                source, pipeline, options, meter, counted, columnar, resource, resolved.redact, where, window
+            )
 
 
 def load(

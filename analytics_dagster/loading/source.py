@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
 from dlt.common import jsonpath
-from dlt.extract import DltResource, DltSource
+from dlt.extract import DltSource
 from dlt.sources.helpers.rest_client.detector import single_entity_path
 from dlt.sources.rest_api import rest_api_source
 from dlt.sources.rest_api.typing import RESTAPIConfig
 
 from analytics_dagster.loading.batches import BATCH_ROWS, gather_pages
+from analytics_dagster.loading.children import ask_children, asked_endpoint, only_values, parent_name
 from analytics_dagster.loading.cursor import CountRows, ReadCursor, cursor_column, is_number_cursor
 from analytics_dagster.loading.normalizer import DECLARED, exact_schema
+from analytics_dagster.loading.parent_cursors import ParentCursors
 from analytics_dagster.loading.parents import from_the_first
 from analytics_dagster.loading.parts import cut_into_parts
 from analytics_dagster.loading.resolve import ResolvedApi
@@ -26,11 +28,9 @@ from analytics_dagster.reading.completion import Completion, described_for_dlt
 from analytics_dagster.reading.formats import Format
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.paginators import WatchedPaginator, build_paginator
-from analytics_dagster.reading.records import MakeRows
 from analytics_dagster.reading.session import ApiSession
-from analytics_dagster.reading.side_by_side import side_by_side
 from analytics_dagster.reading.unpacked import UnpackedPages
-from analytics_dagster.spec import Api, Auth, Incremental, Resource, SimplePaginator, Window
+from analytics_dagster.spec import Api, Auth, Incremental, Resource, SimplePaginator, Window, families
 from analytics_dagster.spec.combinations import table_key
 from analytics_dagster.spec.placeholders import path_for_dlt
 
@@ -40,8 +40,6 @@ _HINTS = (
     "schema_contract",
     "max_table_nesting",
     "table_name",
-    "parallelized",
-    "include_from_parent",
 )
 
 
@@ -84,7 +82,8 @@ def rest_api_config(
         window: What to read; None for everything, or what is new since the stored cursor.
     """
     api = resolved.api
-    parents = _parents(api, resource)
+    parents = families.chain(resource, families.by_name(api.resources))
+    topmost = [*parents, resource][0]
     if any(one.records and one.records.hides for one in (*parents, resource)):
         resolved.redact.hides_bodies = True
 
@@ -105,6 +104,7 @@ def rest_api_config(
                 session=session,
             ),
             "resources": [
+                *([only_values()] if topmost.is_child else ()),
                 *(_resource(api, one, None, session, auth, selected=False) for one in parents),
                 _resource(api, resource, window, session, auth, selected=True),
             ],
@@ -119,6 +119,7 @@ def build_source(
     counted: CountRows,
     window: Window | None = None,
     *,
+    cursors: ParentCursors | None = None,
     forget: bool = False,
     batch_rows: int = BATCH_ROWS,
 ) -> DltSource:
@@ -130,6 +131,7 @@ def build_source(
         session: Sends the requests.
         counted: Counts the rows of each window.
         window: What to read; None for everything, or what is new since the stored cursor.
+        cursors: Where a child goes on that has a cursor and no partitions.
         forget: Forget the stored cursor, and read everything.
         batch_rows: How many rows to read before they go on together.
     """
@@ -138,36 +140,23 @@ def build_source(
     source = rest_api_source(config, name=name)
     source.schema = exact_schema(name)
     source.root_key = True  # nested rows can be merged, also where the first loads appended or replaced
-    for child in source.resources.values():
-        if child.is_transformer and not _named(resolved.api, child.name).parallelized:
-            _read_side_by_side(child, session)
+    ask_children(source, resolved.api, resource, session, cursors)
     loaded = source.resources[resource.name]
     loaded.add_step(KeepValues(resource))
+    if cursors is not None:
+        loaded.add_step(cursors)
     cursor = resource.endpoint.incremental
     # Where rows come in order, dlt stops reading after the page with the last one, so it sees each page.
     is_ordered = cursor is not None and cursor.row_order is not None
     if cursor is not None:
-        loaded.add_step(ReadCursor(resource, None if is_ordered else window, forget=forget))
+        read_cursor = ReadCursor(resource, None if is_ordered else window, forget=forget, counted=counted)
+        loaded.add_step(read_cursor)
     loaded.add_step(counted)
     if window and not is_ordered:
         cut_into_parts(loaded, resource, window, session, all_rows=batch_rows >= BATCH_ROWS)
     if not is_ordered:
         gather_pages(loaded, session.meter, batch_rows)
     return source
-
-
-def _read_side_by_side(child: DltResource, session: ApiSession) -> None:
-    """Let the children of several parents be read at once, where dlt reads those of one after another.
-
-    dlt's own `parallelized` gives them in any order, and keeps all children of a parent in memory.
-    """
-    pipe: Any = child._pipe  # pyright: ignore[reportPrivateUsage]
-    of_one = pipe.gen
-
-    def of_all(parents: list[Any], meta: Any = None) -> Iterator[Any]:
-        return side_by_side((iter(of_one([parent], meta=meta)) for parent in parents), session)
-
-    pipe.replace_gen(of_all)
 
 
 def _resource(
@@ -180,8 +169,6 @@ def _resource(
     selected: bool,
 ) -> dict[str, Any]:
     hints = {key: getattr(resource, key) for key in _HINTS if getattr(resource, key) is not None}
-    if given := _from_parent(resource):
-        hints |= given
     columns = {name: {**hint, DECLARED: "data_type" in hint} for name, hint in resource.columns.items()}
     incremental = resource.endpoint.incremental
     if incremental and (cursor := cursor_column(resource)):
@@ -200,23 +187,6 @@ def _resource(
     }
 
 
-def _from_parent(resource: Resource) -> dict[str, Any]:
-    """What gives rows the fields of their parent that `records` names: dlt knows which row that is."""
-    records, parent = resource.records, resource.parent
-    if not (records and parent and records.from_parent):
-        return {}
-    make = MakeRows(records)
-    kept = resource.include_from_parent
-
-    def with_parent(row: Any) -> Any:
-        return make.with_parent(row, kept, f"_{parent}_")
-
-    return {
-        "include_from_parent": list(dict.fromkeys([*kept, *records.from_parent.values()])),
-        "processing_steps": [{"map": with_parent}],
-    }
-
-
 def _endpoint(
     api: Api,
     resource: Resource,
@@ -227,6 +197,10 @@ def _endpoint(
     filtered: bool,
 ) -> dict[str, Any]:
     endpoint = resource.endpoint if filtered else from_the_first(resource)
+    if resource.is_child:
+        parent = parent_name(resource, families.by_name(api.resources))
+        per_parent = endpoint.incremental is not None and resource.has_cursor_per_parent and window is None
+        endpoint = asked_endpoint(resource, endpoint, parent, per_parent=per_parent)
     paginator = endpoint.paginator or api.client.paginator
     selector = endpoint.data_selector
     path = path_for_dlt(endpoint.path)
@@ -289,19 +263,6 @@ def _incremental(incremental: Incremental, column: str, window: Window | None) -
         "cursor_path": column,
         "convert": written.writer(end),
     }
-
-
-def _parents(api: Api, resource: Resource) -> list[Resource]:
-    """The resources that a child resource is read for, the topmost first."""
-    chain: list[Resource] = []
-    while (name := resource.parent) is not None:
-        resource = _named(api, name)
-        chain.insert(0, resource)
-    return chain
-
-
-def _named(api: Api, name: str) -> Resource:
-    return next(one for one in api.resources if one.name == name)
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dlt.common.schema import Schema
 from analytics_dagster.loading.changes import DEFINITION, Change, definition, harmful_changes, spelled
 from analytics_dagster.loading.cursor import cursor_column, is_number_cursor
 from analytics_dagster.loading.destination import Destination
+from analytics_dagster.loading.parent_cursors import BEGIN, FOUND_BY
 from analytics_dagster.loading.stored import opened, table_of
 from analytics_dagster.reading.errors import LoadError
 from analytics_dagster.spec import ApiFile, Resource, in_timezone
@@ -50,6 +51,9 @@ def set_cursor(
     """
     column = cursor_column(resource)
     with _changing(file, resource, destination) as state:
+        if resource.has_cursor_per_parent and FOUND_BY in state:
+            state[BEGIN] = new = _parse_cursor(resource, text)
+            return "the newest row of each parent", new
         incremental: dict[str, Any] = state.get("incremental", {}).get(column, {})
         if reason := _no_cursor(resource, incremental):
             raise StateError(f"it has no stored cursor: {reason}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -10,10 +11,10 @@ from requests import Request
 
 from analytics_dagster.reading.actions import Actions
 from analytics_dagster.spec import Endpoint
-from analytics_dagster.spec.placeholders import VALUE
+from analytics_dagster.spec.placeholders import ONE_SEGMENT, VALUE
 
 _LIST = "\x02list"
-_IN_PATHS = "/:@!$&'()*+,;=~"  # what a value in a path may hold as it is (RFC 3986, section 3.3)
+_IN_SEGMENTS = ":@!$&'()*+,;=~"  # what a value in a path may hold as it is (RFC 3986, section 3.3)
 
 
 def described_for_dlt(endpoint: Endpoint) -> dict[str, Any]:
@@ -53,10 +54,14 @@ class Completion:
         request.method = self.method
         if self.actions is not None:
             vars(request)["actions"] = self.actions
-        request.url = VALUE.sub(lambda found: quote(found[1], safe=_IN_PATHS), request.url or "")
+        request.url = VALUE.sub(_encoded, request.url or "")
         body: Any = request.json
         if isinstance(body, dict) and _LIST in body:
             request.json = cast("dict[str, Any]", body)[_LIST]
+
+
+def _encoded(value: re.Match[str]) -> str:
+    return quote(value[2], safe=_IN_SEGMENTS if value[1] == ONE_SEGMENT else f"/{_IN_SEGMENTS}")
 
 
 def _as_in_json(value: Any) -> Any:

@@ -34,7 +34,6 @@ class MakeRows:
         self._hashed = [field_path(path) for path in records.hash.fields] if records.hash else []
         # Rows may share what comes from the answer, which would be hashed once for each.
         self._copies = any(len(path) > 1 for path in self._hashed)
-        self._parent = records.from_parent
 
     def __deepcopy__(self, _: Any) -> MakeRows:
         """Itself: dlt copies a paginator for each row of a parent, and nothing here changes."""
@@ -69,28 +68,22 @@ class MakeRows:
             return made
         raise problem
 
-    def with_parent(self, row: Row, given: Sequence[str], prefix: str) -> Row:
-        """A row with the fields that it takes from its parent.
+    def hashed(self, fields: Row) -> Row:
+        """The fields that rows take from their parent, those hashed that the file hashes.
 
         Args:
-            row: The row, to which dlt has added fields of the parent.
-            given: Those that stay under dlt's names.
-            prefix: What those names begin with.
+            fields: By their names in the row.
 
         Raises:
             ContractError: If one of them cannot be hashed.
         """
-        lifted = {name: row[prefix + field] for name, field in self._parent.items()}
-        extra = {prefix + field for field in self._parent.values() if field not in given}
-        made = {**{name: value for name, value in row.items() if name not in extra}, **lifted}
         try:
-            for name in (path[0] for path in self._hashed if len(path) == 1):
-                if self._hash and name in lifted:
-                    made[name] = self._hash(made[name], name)
+            return {
+                name: self._hash(value, name) if self._hash and [name] in self._hashed else value
+                for name, value in fields.items()
+            }
         except UnfitError as unfit:
             problem = ContractError(f"A row does not fit `records`: {unfit}.")
-        else:
-            return made
         raise problem
 
     def _hide(self, row: Row) -> Row:

@@ -125,7 +125,18 @@ class ResourceOptions(Model):
     max_table_nesting: int | None = Field(default=None, ge=0)
     table_name: Name | None = None
     parallelized: bool | None = None
-    include_from_parent: list[str] = Field(default=[])
+    include_from_parent: list[str] = Field(
+        default=[],
+        description="Fields of the parent's row that each row gets, named _PARENT_FIELD as dlt does; one of a"
+        " parent's parent is PARENT.FIELD, one of for_each is for_each.NAME.",
+        examples=[["id"], ["id", "accounts.id"], ["for_each.site"]],
+    )
+    for_each: dict[str, Annotated[list[int | float | str], Field(min_length=1)]] = Field(
+        default={},
+        description="Lists of values in place of a parent: the endpoint is asked for with each of them as"
+        " {for_each.NAME}; of several lists, with each combination.",
+        examples=[{"site": ["blog", "shop", "${SITE}"]}],
+    )
     selected: bool = True
     description: str | None = None
     owners: list[Owner] = Field(default=[])
@@ -158,9 +169,14 @@ class Resource(ResourceOptions):
         return "merge" if upserts else "replace_window"
 
     @property
-    def parent(self) -> str | None:
-        """The resource whose rows this one asks for one by one, if any."""
-        return next(iter(parents(self.endpoint)), None)
+    def is_child(self) -> bool:
+        """Whether it is asked for several times: for the rows of other resources, or values of `for_each`."""
+        return bool(self.for_each or parents(self.endpoint))
+
+    @property
+    def has_cursor_per_parent(self) -> bool:
+        """Whether each load goes on where the rows of each parent end."""
+        return self.is_child and self.endpoint.incremental is not None and self.partitions is None
 
 
 class Api(Model):

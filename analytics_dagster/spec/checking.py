@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analytics_dagster.spec import bodies, combinations, pages, placeholders, rules, templates
+from analytics_dagster.spec import bodies, combinations, families, pages, placeholders, rules, templates
 from analytics_dagster.spec.answers import answers
 from analytics_dagster.spec.api import Api, Resource
 from analytics_dagster.spec.defaults import effective
@@ -86,13 +86,18 @@ def _check_api(root: Node, file: str) -> tuple[Api | None, list[Problem]]:
     root = effective(root)
     nodes = root.items["resources"].entries if "resources" in root.items else []
     names = [_name(node) for node in nodes]
-    resources: list[Resource] = []
+    valid: list[tuple[Resource, Node]] = []
     for node in nodes:
         resource, found = validate(Resource, node, file)
         problems += found
         if resource:
-            resources.append(resource)
-            problems += _check_resource(resource, node, [name for name in names if name], file)
+            valid.append((resource, node))
+            problems += _check_resource(resource, node, file)
+    resources = [resource for resource, _ in valid]
+    by_name = families.by_name(resources)
+    for resource, node in valid:
+        found = families.family(resource, by_name, [name for name in names if name])
+        problems += _at_resource(node, file, found)
     envelope = root.plain()
     if isinstance(envelope.get("resources"), list):
         envelope["resources"] = resources
@@ -107,7 +112,7 @@ def _check_api(root: Node, file: str) -> tuple[Api | None, list[Problem]]:
     return api, problems
 
 
-def _check_resource(resource: Resource, node: Node, names: list[str], file: str) -> Iterator[Problem]:
+def _check_resource(resource: Resource, node: Node, file: str) -> Iterator[Problem]:
     yield from _at(node, file, combinations.windows(resource))
     yield from _at(node, file, combinations.hiding(resource))
     yield from _at(node, file, rules.mistakes(resource))
@@ -115,8 +120,7 @@ def _check_resource(resource: Resource, node: Node, names: list[str], file: str)
         found = mistakes(resource.endpoint)
         yield from _at(node, file, (Mistake(("endpoint", *m.path), m.message) for m in found))
     yield from _at(node, file, answers(resource))
-    for mistakes in (combinations.loading(resource), combinations.family(resource, names)):
-        yield from _at_resource(node, file, mistakes)
+    yield from _at_resource(node, file, combinations.loading(resource))
 
 
 def _in_resources(root: Node, nodes: list[Node], resources: list[Resource]) -> Iterator[Mistake]:
@@ -151,7 +155,7 @@ def _in_resources(root: Node, nodes: list[Node], resources: list[Resource]) -> I
                 ("resources", index, "name"),
                 f"`{_name(node)}` {same} `{_name(other)}` in line {other.line}; give it another name",
             )
-    if circle := combinations.circles(resources):
+    if circle := families.circles(resources):
         index = next(i for i, node in enumerate(nodes) if _name(node) == circle[0])
         names = " → ".join([*circle, circle[0]])
         yield Mistake(("resources", index), f"the resource is its own parent: {names}")
@@ -171,7 +175,7 @@ def _in_texts(root: Node) -> Iterator[Mistake]:
                 "$NAME is sent as it stands; write ${NAME} for the value of an environment variable",
             )
         for key, value in node.items.items():
-            if value.value is None and key.startswith(("incremental.", "resources.")):
+            if value.value is None and key.startswith(("incremental.", "resources.", "for_each.")):
                 yield Mistake(node.path, f'a placeholder needs quotes, else it is a mapping: "{{{key}}}"')
 
 

@@ -1,16 +1,15 @@
-"""What keys may not say together: the ways of loading, windows and cursors, children and their parents."""
+"""What keys of a resource may not say together: the ways of loading, windows and cursors, what is hidden."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
-from graphlib import CycleError, TopologicalSorter
 
 from analytics_dagster.spec.api import Resource
 from analytics_dagster.spec.endpoint import Incremental
-from analytics_dagster.spec.placeholders import Mistake, bounds_sent, parents, without_value
-from analytics_dagster.spec.problems import nearest, one_of
+from analytics_dagster.spec.placeholders import Mistake, bounds_sent, without_value
+from analytics_dagster.spec.problems import one_of
 from analytics_dagster.spec.windows import start_problem
 
 _CURSOR = ("endpoint", "incremental")
@@ -178,7 +177,7 @@ def _steps(resource: Resource, cursor: Incremental) -> Iterator[Mistake]:
         yield Mistake(
             (*_CURSOR, "row_order"), "with step, each request has an end of its own; leave row_order out"
         )
-    if resource.parent:
+    if resource.is_child:
         yield Mistake(
             (*_CURSOR, "step"),
             "a resource with a parent is asked for once for each of its rows, with the whole window;"
@@ -216,13 +215,6 @@ def hiding(resource: Resource) -> Iterator[Mistake]:
             ("records", "drop" if cursor.cursor_path in records.drop else "hash"),
             f"`{cursor.cursor_path}` is the cursor, which tells what to load next; leave it as it is",
         )
-    if resource.parent is None:
-        for name in records.from_parent:
-            yield Mistake(
-                ("records", "fields", name),
-                "this resource has no parent; it gets one by {resources.PARENT.FIELD} in its path, "
-                "params, json, form, data or headers",
-            )
 
 
 def _listed(names: str | list[str] | None) -> list[str]:
@@ -233,46 +225,3 @@ def _writes_alike(time_format: str | None, other: datetime) -> bool:
     """Whether a format writes another wall time like the start of 2024."""
     pattern = "%Y-%m-%d" if time_format == "date" else time_format or "iso"
     return "%" in pattern and _FIRST_START.strftime(pattern) == other.strftime(pattern)
-
-
-def family(resource: Resource, names: Sequence[str]) -> Iterator[Mistake]:
-    """What a child resource needs of its parent.
-
-    Args:
-        resource: Any resource; without a parent only `include_from_parent` can be wrong.
-        names: All resources of the file.
-    """
-    found = parents(resource.endpoint)
-    if not found:
-        if resource.include_from_parent:
-            yield Mistake(
-                ("include_from_parent",),
-                "this resource has no parent; it gets one by {resources.PARENT.FIELD} in its path, "
-                "params, json, form, data or headers",
-            )
-        return
-    if len(found) > 1:
-        yield Mistake(
-            ("endpoint",), f"a resource has one parent, and this one names {one_of(found, last='and')}"
-        )
-    for parent in found:
-        if parent not in names:
-            yield Mistake(
-                ("endpoint",),
-                f"there is no resource `{parent}` to take values from" + nearest(parent, names),
-            )
-    if resource.endpoint.incremental and not resource.partitions:
-        yield Mistake(
-            _CURSOR,
-            "one stored cursor would serve all rows of the parent and lose rows (dlt issue 2429); "
-            "add partitions, or leave incremental out and read everything by merge or replace",
-        )
-
-
-def circles(resources: Sequence[Resource]) -> list[str]:
-    """The names of resources that are children of themselves, one after the other; empty where none is."""
-    try:
-        TopologicalSorter({r.name: parents(r.endpoint) for r in resources}).prepare()
-    except CycleError as error:
-        return list(dict.fromkeys(error.args[1]))
-    return []

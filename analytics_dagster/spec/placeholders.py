@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from string import Formatter
 from typing import Any, Literal, NamedTuple, cast
 
@@ -15,15 +15,27 @@ from analytics_dagster.spec.yaml_source import KeyPath
 PARTS = ("path", "params", "json", "form", "data", "headers")
 """The keys of an endpoint in which placeholders may stand."""
 
-VALUE = re.compile("\x02([^\x03]*)\x03")
-"""A value in a path that is to be encoded: between characters that no file and no URL has."""
+VALUE = re.compile("([\x02\x04])([^\x03]*)\x03")
+"""A value in a path that is to be encoded, after `ONE_SEGMENT` its `/` too: no file and no URL has these."""
 
-_KEPT = re.compile(r"(\$\{[^{}]*\}|\{(?:incremental|resources)\.[\w.-]+\})")
+ONE_SEGMENT = "\x04"
+
+FOR_EACH = "for_each"
+"""Where a placeholder takes a value of a list from, in place of a resource."""
+
+_KEPT = re.compile(r"(\$\{[^{}]*\}|\{(?:incremental|resources|for_each)\.[\w.-]+\})")
 _BARE = re.compile(r"[\w.-]+")
 _DOUBLED = re.compile(r"\{\{\s*(\w+)(?:\.[\w.-]+)?\s*[^{}]*\}\}")
 _BOUNDS = ("initial_value", "start_value", "last_value", "end_value")
-_CONTEXTS = ("resources", "incremental")
+_CONTEXTS = ("resources", "incremental", FOR_EACH)
 _RESOLVE_KEYS = ("type", "resource", "field")
+
+
+class Source(NamedTuple):
+    """What a request takes a value from: the field of a resource's row, or a list of `for_each`."""
+
+    of: str
+    field: str
 
 
 class Mistake(NamedTuple):
@@ -75,27 +87,76 @@ def path_for_dlt(path: str) -> str:
     """A path without braces but those of placeholders; for those of its text, `{{` and `}}`, `%7B` and `%7D`.
 
     dlt formats a path twice, so that a brace of its text would begin a placeholder after all. It does not
-    encode what it puts there, so that is marked as a `VALUE`, except where it may be a whole URL.
+    encode what it puts there, so that is marked as a `VALUE`, except where it may be a whole URL. What comes
+    from a row is one segment, unless `!s` is written behind its name.
     """
     written = ""
-    for text, field, _, _ in Formatter().parse(path):
+    for text, field, _, conversion in Formatter().parse(path):
         written += text.replace("{", "%7B").replace("}", "%7D")
         if field is not None:
-            written += f"\x02{{{field}}}\x03" if written else f"{{{field}}}"
+            mark = ONE_SEGMENT if field.startswith("resources.") and not conversion else "\x02"
+            written += f"{mark}{{{field}}}\x03" if written else f"{{{field}}}"
     return written
+
+
+def source_of(field: str) -> Source | None:
+    """What the name of a placeholder takes its value from; None where that is no row and no list."""
+    context, _, rest = field.partition(".")
+    if context == FOR_EACH and rest:
+        return Source(FOR_EACH, rest)
+    of, dot, name = rest.partition(".")
+    return Source(of, name) if context == "resources" and dot else None
+
+
+def resolved(endpoint: Endpoint) -> dict[str, Source]:
+    """What dlt's parameters of the type `resolve` take their values from, by the names that they have."""
+    return {
+        name: Source(str(value.get("resource")), str(value.get("field")))
+        for name, value in _bound_params(endpoint)
+        if value["type"] == "resolve"
+    }
+
+
+def sources(endpoint: Endpoint, parts: Container[str | int] = PARTS) -> list[Source]:
+    """What an endpoint takes values from, each once.
+
+    Args:
+        endpoint: The endpoint.
+        parts: The keys in which to look; dlt's parameters of the type `resolve` are those of the path.
+    """
+    found = [source for path, field in _fields(endpoint) if path[0] in parts and (source := source_of(field))]
+    return list(dict.fromkeys([*found, *(resolved(endpoint).values() if "path" in parts else ())]))
 
 
 def parents(endpoint: Endpoint) -> list[str]:
     """The resources that an endpoint takes values from, each once."""
-    found = [
-        field.split(".")[1]
-        for _, field in _fields(endpoint)
-        if field.startswith("resources.") and field.count(".") >= 2
-    ]
-    found += [
-        str(value.get("resource")) for _, value in _bound_params(endpoint) if value["type"] == "resolve"
-    ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(source.of for source in sources(endpoint) if source.of != FOR_EACH))
+
+
+def renamed(value: Any, name: Callable[[str], str]) -> Any:
+    """A copy of a text, or of nested mappings and lists, with other names in its placeholders.
+
+    Args:
+        value: Anything; what is neither text nor mapping nor list comes back as it is.
+        name: Gives the new name for one.
+    """
+    match value:
+        case str():
+            return "".join(
+                escaped(text) + ("" if field is None else _placeholder(name(field), conversion, spec))
+                for text, field, spec, conversion in Formatter().parse(value)
+            )
+        case dict():
+            items = cast("dict[Any, Any]", value).items()
+            return {renamed(key, name): renamed(item, name) for key, item in items}
+        case list():
+            return [renamed(item, name) for item in cast("list[Any]", value)]
+        case _:
+            return value
+
+
+def _placeholder(name: str, conversion: str | None, spec: str | None) -> str:
+    return f"{{{name}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}}}"
 
 
 def bounds_sent(endpoint: Endpoint) -> set[Literal["start", "end"]]:
@@ -149,9 +210,10 @@ def mistakes(endpoint: Endpoint) -> Iterator[Mistake]:
 
 def _mistake_in(field: str, path: KeyPath, endpoint: Endpoint) -> str | None:
     context, _, rest = field.partition(".")
-    if context == "resources":
-        parent, _, name = rest.partition(".")
-        return None if parent and name else f"expected {{resources.PARENT.FIELD}}, not {{{field}}}"
+    if context in ("resources", FOR_EACH):
+        expected = "{resources.PARENT.FIELD}" if context == "resources" else "{for_each.NAME}"
+        source = source_of(field)
+        return None if source and all(source) else f"expected {expected}, not {{{field}}}"
     if context == "incremental":
         if endpoint.incremental is None:
             return f"{{{field}}} needs endpoint.incremental, which this resource does not have"

@@ -144,8 +144,9 @@ class FieldSource(Model):
     parent: str | None = Field(
         default=None,
         min_length=1,
-        description="A field of the parent's row that this one was asked for with.",
-        examples=["id"],
+        description="A field of the parent's row that this one was asked for with; one of a parent's parent"
+        " is PARENT.FIELD, one of for_each is for_each.NAME.",
+        examples=["id", "accounts.id"],
     )
 
     @model_validator(mode="after")

@@ -293,3 +293,28 @@ def test_rows_with_the_merge_key_of_what_came_go(api: Api, duckdb_store: Store) 
     api.rows = [{"id": 9, "team": 1, "t": iso(at(2))}]
     load_into(duckdb_store, file, "rows")
     assert duckdb_store.ids("rows") == [0, 2, 9]
+
+
+def test_an_api_that_sends_no_row_of_the_window_is_told(
+    duckdb_store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = """
+        - name: rows
+          primary_key: id
+          write_disposition: merge
+          partitions: {every: day, start: 2024-01-01}
+          endpoint:
+            path: https://api.example.com/rows
+            paginator: single_page
+            incremental: {cursor_path: t, start_param: since, end_param: until, format: FORMAT}
+    """
+    rows = [{"id": 1, "t": 1_704_067_200}, {"id": 2, "t": 1_704_070_800}]
+    for written, sent in (("epoch", [{"id": 3, "t": 0}, *rows]), ("epoch", []), ("epoch_ms", rows)):
+        assert "none of them in the window" not in caplog.text
+        file = sandbox_file("https://api.example.com", text.replace("FORMAT", written))
+        with responses.RequestsMock() as api:
+            api.get("https://api.example.com/rows", json={"data": sent})
+            load_into(duckdb_store, file, "rows", day(1))
+        duckdb_store.destination.duckdb_path().unlink()
+    assert "resource `rows`: the API sent 2 rows, none of them in the window 2024-01-01" in caplog.text
+    assert "the first one has `t` at 1970-01-20T17:21:07.200000+00:00" in caplog.text

@@ -21,6 +21,7 @@ from analytics_dagster_tests.loading.helpers import day
 from analytics_dagster_tests.security.servers import Answer, Received, serving
 
 START, END = 1704067200, 1704153600  # the first of January 2024, and the second
+BOUND = '"{incremental.start_value}"'
 ISO = ("2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z")
 
 
@@ -178,3 +179,12 @@ def test_a_text_is_sent_as_it_is() -> None:
     request = sent(f"path: rows\nmethod: POST\nheaders: {{Content-Type: text/xml, X-N: 5}}\ndata: '{xml}'")
     assert request.body.decode() == xml.replace("{incremental.start_value}", ISO[0])
     assert (request.headers["content-type"], request.headers["x-n"]) == ("text/xml", "5")
+
+
+def test_a_slash_in_the_value_of_a_parent_parts_the_path_only_where_the_file_says_so() -> None:
+    for written, arrived in (("id", "in/a%2Fb%20c/x"), ("id!s", "in/a/b%20c/x")):
+        request = sent(
+            f'path: "in/{{resources.parents.{written}}}/x"\nparams: {{s: S}}'.replace("S", BOUND),
+            parent="a/b c",
+        )
+        assert urlsplit(request.path).path == f"/v1/{arrived}"

@@ -15,6 +15,7 @@ from analytics_dagster.spec import (
     CursorPaginator,
     OAuth2Auth,
     OffsetPaginator,
+    families,
     parse_text,
 )
 from analytics_dagster_tests.spec.helpers import EXAMPLE, api, resource, with_resource
@@ -266,7 +267,9 @@ def test_a_child_knows_its_parent() -> None:
           - name: fixed
             endpoint: {path: "posts/{post}", params: {post: 5}, json: {q: "{{ users }}", u: "${U}"}}
         """)
-    assert [r.parent for r in family.resources] == [None, "posts", "posts", None]
+    by_name = families.by_name(family.resources)
+    parents = [families.parent_of(one, by_name) for one in family.resources]
+    assert parents == [None, "posts", "posts", None]
 
 
 def test_importing_needs_neither_dlt_nor_dagster() -> None:

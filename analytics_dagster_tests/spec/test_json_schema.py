@@ -40,12 +40,16 @@ GOOD = [
     A + "{hash: {fields: [a], salt: s}}}]",
     C + "{format: csv, encoding: utf-16, csv: {delimiter: ';', quote: null, names: [a], null: []}}}}]",
     C + "{format: [zip, gzip, jsonl], members: '*.gz', end_error: cut, max_bytes: 50GB}}}]",
+    HEAD
+    + "resources: [{name: a, write_disposition: replace, for_each: {s: [x, 1]}, endpoint: '{for_each.s}'}]",
 ]
 BAD = [
     C + "{}}}]",
     C + "{format: ndjson}}}]",
     C + "{format: [zip]}}}]",
     C + "{format: csv, csv: {delimiter: ';;'}}}}]",
+    HEAD + "resources: [{name: a, write_disposition: replace, for_each: {s: []}, endpoint: '{for_each.s}'}]",
+    HEAD + "resources: [{name: a, write_disposition: replace, for_each: [x], endpoint: a}]",
     A + "{row: {}}}]",
     A + "{rows: {zip: []}}}]",
     A + "{rows: {zip: [{values: v}]}}}]",

@@ -837,10 +837,57 @@ def test_children() -> None:
     assert [(problem.line, problem.key) for problem in found] == [
         (6, "resources[2].endpoint"),
         (10, "resources[3].endpoint.incremental"),
+        (10, "resources[3].endpoint.incremental"),
         (11, "resources[4].endpoint.params.p"),
     ]
-    assert "names a and b" in found[0].message
-    assert "add partitions" in found[1].message
+    assert "a and b are no such chain" in found[0].message
+    assert "needs initial_value" in found[1].message
+    assert "write `include_from_parent: [a.id]`" in found[2].message
+
+
+def test_families() -> None:
+    """What is right here is wrong a line later."""
+    found = problems("""\
+        client: {base_url: 'https://x.y'}
+        resource_defaults: {write_disposition: merge, primary_key: id}
+        resources:
+        - a
+        - {name: b, endpoint: "{resources.a.id}/b"}
+        - {name: c, include_from_parent: [id, a.id], endpoint: "{resources.a.id}/{resources.b.id}"}
+        - {name: d, include_from_parent: [id, c.id], endpoint: "{resources.a.id}/{resources.b.id}"}
+        - {name: e, for_each: {s: [x, 1]}, include_from_parent: [for_each.s], endpoint: "{for_each.s}"}
+        - {name: f, for_each: {site: [x, x]}, include_from_parent: [sit], endpoint: "{for_each.site}"}
+        - {name: g, for_each: {site: [x]}, endpoint: {path: p, params: {s: "{for_each.sit}"}}}
+        - {name: h, endpoint: "{for_each.site}"}
+        - {name: i, include_from_parent: [id], endpoint: {path: "{resources.a.id}",
+            incremental: {cursor_path: t, initial_value: 2024-01-01}}}
+        - {name: j, include_from_parent: [id], write_disposition: append, endpoint: {path: "{resources.a.id}",
+            incremental: {cursor_path: t, initial_value: 2024-01-01, end_value: 2025-01-01}}}
+        - {name: k, for_each: {}, include_from_parent: [id], endpoint: k}
+        """)
+    assert [(problem.line, problem.key) for problem in found] == [
+        (7, "resources[3].include_from_parent[1]"),
+        (9, "resources[5].for_each.site"),
+        (9, "resources[5].include_from_parent"),
+        (10, "resources[6].endpoint"),
+        (10, "resources[6].for_each.site"),
+        (11, "resources[7].endpoint"),
+        (14, "resources[9].write_disposition"),
+        (15, "resources[9].endpoint.incremental.end_value"),
+        (16, "resources[10].include_from_parent"),
+    ]
+    words = [
+        "`c` is nothing that this resource is asked for by; that is a and b",
+        "a value is there twice",
+        "for_each has no `sit`, only site; did you mean `site`?",
+        "{for_each.sit} has no values; expected {for_each.site}; did you mean `site`?",
+        "no request asks for it",
+        "write for_each: {site: [VALUE, …]}",
+        "append would add them",
+        "leave it out",
+        "this resource has no parent",
+    ]
+    assert [word for word, problem in zip(words, found, strict=True) if word not in problem.message] == []
 
 
 def test_a_secret_in_a_file_is_never_repeated() -> None:
