@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from analytics_dagster.reading.errors import LoadError
+from analytics_dagster.reading.errors import LoadError, QuotaError
 from analytics_dagster.spec import ApiFile
-from analytics_dagster_tests.catalog.helpers import ready_file
+from analytics_dagster_tests.catalog.helpers import IMPATIENT, ready_file
 from analytics_dagster_tests.catalog.vendors.ga4 import Ga4
 from analytics_dagster_tests.catalog.vendors.serving import serving
 from analytics_dagster_tests.loading.helpers import Store, day, load_into
@@ -53,7 +54,7 @@ def file(ga4: Ga4, monkeypatch: pytest.MonkeyPatch) -> Generator[ApiFile]:
     with serving(ga4.app()) as url:
         monkeypatch.setenv("GA4_KEY", ga4.service_account(url))
         monkeypatch.setenv("GA4_PROPERTY", ga4.property)
-        yield ready_file("ga4", {"https://analyticsdata.googleapis.com": url})
+        yield ready_file("ga4", {"https://analyticsdata.googleapis.com": url, **IMPATIENT})
 
 
 def stored_traffic(store: Store) -> list[tuple[Any, ...]]:
@@ -106,3 +107,17 @@ def test_googles_errors_are_told_in_its_words(
     monkeypatch.setenv("GA4_PROPERTY", "42")
     with pytest.raises(LoadError, match="does not have sufficient permissions for this property"):
         load_into(store("ga4"), file, "traffic", day(2))
+
+
+@pytest.mark.parametrize(("quota", "hours"), [("hour", range(24)), ("day", [0])])
+def test_a_used_up_quota_ends_the_run_until_google_gives_new_tokens(
+    ga4: Ga4, file: ApiFile, store: Callable[[str], Store], quota: str, hours: Sequence[int]
+) -> None:
+    ga4.exhausted = quota
+    with pytest.raises(QuotaError, match=f"Exhausted property tokens for a project per {quota}") as ended:
+        load_into(store("ga4"), file, "traffic", day(2))
+    renewed = ended.value.renewed
+    assert renewed
+    local = renewed.astimezone(ZoneInfo("America/Los_Angeles"))
+    assert local.minute == 0
+    assert local.hour in hours

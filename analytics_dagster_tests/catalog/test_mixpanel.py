@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from analytics_dagster.reading.errors import LoadError
+from analytics_dagster.reading.errors import LoadError, QuotaError
 from analytics_dagster.spec import ApiFile
-from analytics_dagster_tests.catalog.helpers import ready_file
+from analytics_dagster_tests.catalog.helpers import IMPATIENT, ready_file
 from analytics_dagster_tests.catalog.vendors.mixpanel import Mixpanel
 from analytics_dagster_tests.catalog.vendors.serving import serving
 from analytics_dagster_tests.loading.helpers import Store, day, load_into
@@ -45,7 +45,9 @@ def file(mixpanel: Mixpanel, monkeypatch: pytest.MonkeyPatch) -> Generator[ApiFi
         monkeypatch.setenv("MIXPANEL_PROJECT", mixpanel.project)
         monkeypatch.setenv("MIXPANEL_USER", mixpanel.user)
         monkeypatch.setenv("MIXPANEL_SECRET", mixpanel.secret)
-        yield ready_file("mixpanel", {"name: mixpanel": "name: mixpanel\nretry: {backoff_factor: 0}"})
+        yield ready_file(
+            "mixpanel", {"name: mixpanel": "name: mixpanel\nretry: {backoff_factor: 0}", **IMPATIENT}
+        )
 
 
 def stored_events(store: Store) -> list[tuple[Any, ...]]:
@@ -89,6 +91,16 @@ def test_an_export_that_broke_off_is_asked_for_again_and_never_taken_for_whole(
     with pytest.raises(LoadError, match="terminated early"):
         load_into(stored, file, "events", day(2))
     assert stored_events(stored) == sent(mixpanel, 1)
+
+
+def test_a_used_up_quota_ends_the_run_until_the_next_hour(
+    mixpanel: Mixpanel, file: ApiFile, store: Callable[[str], Store]
+) -> None:
+    mixpanel.quota = 0
+    with pytest.raises(QuotaError, match="Query rate limit exceeded") as ended:
+        load_into(store("mixpanel"), file, "events", day(1))
+    assert ended.value.renewed
+    assert ended.value.renewed.minute == 0
 
 
 def test_mixpanels_errors_are_told_in_its_words(

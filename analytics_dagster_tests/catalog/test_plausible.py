@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from analytics_dagster.reading.errors import LoadError
+from analytics_dagster.reading.errors import LoadError, QuotaError
 from analytics_dagster.spec import ApiFile, Window
-from analytics_dagster_tests.catalog.helpers import ready_file
+from analytics_dagster_tests.catalog.helpers import IMPATIENT, ready_file
 from analytics_dagster_tests.catalog.vendors.plausible import Plausible
 from analytics_dagster_tests.catalog.vendors.serving import serving
 from analytics_dagster_tests.loading.helpers import Store, load_into
@@ -47,7 +47,7 @@ def file(plausible: Plausible, monkeypatch: pytest.MonkeyPatch) -> Generator[Api
         monkeypatch.setenv("PLAUSIBLE_URL", url)
         monkeypatch.setenv("PLAUSIBLE_KEY", plausible.key)
         monkeypatch.setenv("PLAUSIBLE_SITE", plausible.site)
-        yield ready_file("plausible", {"timezone: UTC": "timezone: Europe/Berlin"})
+        yield ready_file("plausible", {"timezone: UTC": "timezone: Europe/Berlin", **IMPATIENT})
 
 
 def test_days_of_the_sites_time_zone_load_whole_and_once(
@@ -82,6 +82,16 @@ def test_a_day_becomes_what_plausible_has_later(
     plausible.visits = []
     load_into(stored, file, "sources", berlin_day(30))
     assert stored.fetch(found) == []
+
+
+def test_a_used_up_quota_ends_the_run_until_the_next_hour(
+    plausible: Plausible, file: ApiFile, store: Callable[[str], Store]
+) -> None:
+    plausible.quota = 1  # and a day of sources has two pages
+    with pytest.raises(QuotaError, match="limited to 600 requests per hour") as ended:
+        load_into(store("plausible"), file, "sources", berlin_day(30))
+    assert ended.value.renewed
+    assert ended.value.renewed.minute == 0
 
 
 def test_plausibles_errors_are_told_in_its_words(

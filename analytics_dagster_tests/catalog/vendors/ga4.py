@@ -37,6 +37,7 @@ class Ga4:
     def __init__(self, rows: list[dict[str, Any]], cap: int = 250_000) -> None:
         self.rows = rows
         self.cap = cap
+        self.exhausted = ""  # which quota
         self.asked: list[dict[str, Any]] = []
 
     @staticmethod
@@ -82,6 +83,9 @@ class Ga4:
         if request.path_params["call"] != f"{self.property}:runReport":
             message = "User does not have sufficient permissions for this property."
             return _error(403, "PERMISSION_DENIED", message)
+        if self.exhausted:
+            message = f"Exhausted property tokens for a project per {self.exhausted}."
+            return _error(429, "RESOURCE_EXHAUSTED", message)
         asked = await request.json()
         self.asked.append(asked)
         if unknown := asked.keys() - _FIELDS:
