@@ -25,12 +25,22 @@ from analytics_dagster.reading.actions import Actions
 from analytics_dagster.reading.auth import build_auth
 from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.completion import Completion, described_for_dlt
+from analytics_dagster.reading.exports import ExportPages
 from analytics_dagster.reading.formats import Format
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.paginators import WatchedPaginator, build_paginator
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.unpacked import UnpackedPages
-from analytics_dagster.spec import Api, Auth, Incremental, Resource, SimplePaginator, Window, families
+from analytics_dagster.spec import (
+    Api,
+    Auth,
+    Incremental,
+    Resource,
+    ResponseFormat,
+    SimplePaginator,
+    Window,
+    families,
+)
 from analytics_dagster.spec.combinations import table_key
 from analytics_dagster.spec.placeholders import path_for_dlt
 
@@ -208,12 +218,17 @@ def _endpoint(
         paginator = paginator or SimplePaginator(type="single_page")
         selector = selector or "$"
     watched: Callable[..., WatchedPaginator] = WatchedPaginator
-    if endpoint.response:
+    response = endpoint.response or (ResponseFormat(format=["json"]) if endpoint.export else None)
+    if response:
         inside = None
-        if not endpoint.response.has_envelope:
+        if not response.has_envelope:
             inside = None if selector in (None, "$") else jsonpath.compile_path(selector)
             selector = "$"
-        watched = partial(UnpackedPages, Format(endpoint.response, inside, endpoint.data_selector_required))
+        how = Format(response, inside, endpoint.data_selector_required)
+        watched = partial(UnpackedPages, how)
+        if endpoint.export:
+            watched = partial(ExportPages, endpoint.export, api.client.base_url, how)
+            paginator = paginator or SimplePaginator(type="single_page")
     key = resource.primary_key or ()
     incremental = endpoint.incremental
     return _given(

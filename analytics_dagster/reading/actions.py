@@ -71,6 +71,7 @@ class Rule:
                     retry_after=retry_after(answer.headers),
                     max_retries=described.max_retries,
                     waits=[wait.total_seconds() for wait in described.wait or ()],
+                    may_have_worked=False,  # the file says so
                 )
             case "fail":
                 raise (RefusedError if described.permanent else RequestError)(

@@ -66,6 +66,10 @@ class PartsError(PageError):
     permanent = True
 
 
+class ExportError(LoadError):
+    """An export did not come to be, or not in time."""
+
+
 class SelectorError(PageError):
     """`data_selector` matches nothing in an answer."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.reading.wire import Answer
 from analytics_dagster.spec import Retry
 
+_NOT_DONE = (429, 503)  # say that nothing was done
 _CAUSE = 200  # characters of what the operating system says of a broken connection
 _UNREACHED = " Check base_url, and whether the API can be reached from here."
 _HINTS = {
@@ -34,6 +36,7 @@ class TryAgain(Exception):  # noqa: N818 - a request to the retry loop, never se
         retry_after: How long the API asks to wait, in seconds.
         max_retries: How many further tries there are; None for the file's `retry`.
         waits: The wait before each further try, in seconds; empty for the file's `retry`.
+        may_have_worked: Whether the API may have done what it was asked to.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class TryAgain(Exception):  # noqa: N818 - a request to the retry loop, never se
         retry_after: float | None = None,
         max_retries: int | None = None,
         waits: Sequence[float] = (),
+        may_have_worked: bool = True,
     ) -> None:
         super().__init__(outcome)
         self.outcome = outcome
@@ -51,6 +55,7 @@ class TryAgain(Exception):  # noqa: N818 - a request to the retry loop, never se
         self.retry_after = retry_after
         self.max_retries = max_retries
         self.waits = waits
+        self.may_have_worked = may_have_worked
 
 
 class QuotaUsed(Exception):  # noqa: N818 - a request to the retry loop, never seen by people
@@ -121,7 +126,7 @@ class Outcomes:
         """No whole answer came."""
         cause = self._redact(" ".join(str(_root(error)).split()))[:_CAUSE]
         if isinstance(error, requests.ConnectTimeout):
-            return TryAgain("no connection in time", advice=_UNREACHED)
+            return TryAgain("no connection in time", advice=_UNREACHED, may_have_worked=False)
         if isinstance(error, requests.Timeout) or isinstance(_root(error), TimeoutError):
             return TryAgain("no answer in time", advice=" Try smaller pages or windows.")
         if isinstance(error, requests.exceptions.SSLError):
@@ -130,7 +135,8 @@ class Outcomes:
                 advice=" Check base_url; where the API asks for a client certificate, client.cert.",
             )
         if isinstance(error, requests.ConnectionError):
-            return TryAgain(f"the connection failed ({cause})", advice=_UNREACHED)
+            unsent = isinstance(_root(error), ConnectionRefusedError | socket.gaierror)
+            return TryAgain(f"the connection failed ({cause})", advice=_UNREACHED, may_have_worked=not unsent)
         return TryAgain(f"the body was cut or damaged ({cause})", advice=" Try smaller pages or windows.")
 
     def undecoded(self, answer: Answer, error: Exception) -> TryAgain:
@@ -146,7 +152,12 @@ class Outcomes:
     def busy(self, answer: Answer, retry_after: float | None) -> TryAgain:
         """The status is one that may pass."""
         advice = f"{_HINTS.get(answer.status_code, '')}\n{answer.beginning()}"
-        return TryAgain(status_line(answer), advice=advice, retry_after=retry_after)
+        return TryAgain(
+            status_line(answer),
+            advice=advice,
+            retry_after=retry_after,
+            may_have_worked=answer.status_code not in _NOT_DONE,
+        )
 
     def refused(self, request: requests.PreparedRequest, answer: Answer) -> str:
         """The status is one that no further try changes."""
@@ -159,6 +170,14 @@ class Outcomes:
         return self._redact(
             f"{self.describe(request)} was refused: {status_line(answer)}."
             f"{answer.hint or _HINTS.get(answer.status_code, '')}{led}\n{answer.beginning()}"
+        )
+
+    def unclear(self, request: requests.PreparedRequest, failure: TryAgain) -> str:
+        """What was to be done once may have been done."""
+        return self._redact(
+            f"{self.describe(request)} failed: {failure.outcome}. It was not sent again, since the API may"
+            " have made an export already. If a second request makes no second export, write"
+            f" `idempotent: true` in endpoint.export.{failure.advice}"
         )
 
     def given_up(

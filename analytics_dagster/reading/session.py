@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
@@ -43,7 +43,7 @@ _BROKEN = (
 )
 _TRANSIENT = (408, 425, 429)  # refusals that may be gone by the next run
 _TOO_MUCH = (429, 503)  # say that the API has too much to do
-_MARKS = {"actions", "format"}  # of a paginator on a request, which stay on it when it is prepared
+_MARKS = {"actions", "format", "once"}  # of a paginator on a request, which stay on it when it is prepared
 _HARMLESS = {"accept", "accept-encoding", "connection", "content-length", "content-type", "user-agent"}
 
 
@@ -103,10 +103,12 @@ class ApiSession(requests.Session):
         self._outcomes = Outcomes(retry, redact)
         self._environment: dict[str, Any] = {}  # by origin
         self._closed = threading.Event()
+        self._at_close = ExitStack()
+        self._sleep = sleep or self._closed.wait
         self._longest = retry.max_wait.total_seconds()
         self.place = origin(client.base_url)
         self._budget = budget_of(self.place, limits.requests, limits.per, limits.concurrency)
-        self._waiting = Waiting(retry, self._budget, meter, redact, sleep or self._closed.wait)
+        self._waiting = Waiting(retry, self._budget, meter, redact, self._sleep)
         # dlt knows by the name of a thread to which load it belongs.
         self._own = threading.local()
         self._threads = ThreadPoolExecutor(
@@ -124,7 +126,8 @@ class ApiSession(requests.Session):
         return self
 
     def close(self) -> None:
-        """End what is under way, and close all connections."""
+        """Tidy up, end what is under way, and close all connections."""
+        self._at_close.close()
         self._closed.set()
         self._budget.wake()
         self._wire.close()
@@ -140,6 +143,29 @@ class ApiSession(requests.Session):
         prepared = self.prepare_request(request)
         settings = self.merge_environment_settings(prepared.url, {}, None, None, None)
         return Coming(prepared, self._threads.submit(self._send, prepared, **settings))
+
+    def ask(self, request: requests.Request) -> Answer:
+        """Send a request that is none for a page.
+
+        Raises:
+            LoadError: As `send` does.
+        """
+        prepared = self.prepare_request(request)
+        return self.send(prepared, **self.merge_environment_settings(prepared.url, {}, None, None, None))
+
+    def pause(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            RequestError: If the session was closed meanwhile.
+        """
+        self._sleep(seconds)
+        if self._closed.is_set():
+            raise RequestError("The load was ended while it waited.")
+
+    def at_close(self, work: Callable[[], object]) -> None:
+        """Do something when the session is closed, before its connections are."""
+        self._at_close.callback(work)
 
     def start(self, work: Callable[[], T]) -> Future[T] | None:
         """Do something in a thread of its own; None where so many results wait already to be `taken`."""
@@ -189,6 +215,8 @@ class ApiSession(requests.Session):
                 self._waiting.for_quota(error)
                 waited += error.seconds
                 continue
+            if vars(request).get("once") and failure.may_have_worked:
+                raise RequestError(self._outcomes.unclear(request, failure))
             outcomes.append(failure.outcome)
             allowed = self._retry.max_retries if failure.max_retries is None else failure.max_retries
             if len(outcomes) > allowed or self._closed.is_set():
@@ -200,7 +228,8 @@ class ApiSession(requests.Session):
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Make a request ready to send, unless it was sent already.
 
-        A paginator may have put `before_next` or `coming` on it; and `actions`, and its answer's `format`.
+        A paginator may have put `before_next` or `coming` on it; and `actions`, and its answer's `format`;
+        and `once`, where it must not be sent again after its answer was lost.
 
         Raises:
             RefusedError: If it is none that HTTP knows.

@@ -145,7 +145,9 @@ class Answer(requests.Response):
             # Rules look before that at what may be an error in place of rows.
             return self.documents.current if self.documents.is_begun else decode_json(self.content)
         if not self._decoded:
-            self._document = [] if self.status_code == 204 else decode_json(self.content, self.charset)
+            # 202 says that something is not there yet.
+            is_empty = self.status_code == 204 or (self.status_code == 202 and not self.content)
+            self._document = [] if is_empty else decode_json(self.content, self.charset)
             self._decoded = True
         return self._document
 

@@ -1,4 +1,4 @@
-"""What `response` may not say together with other keys."""
+"""What `response` and `export` may not say together with other keys."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from collections.abc import Iterator
 from analytics_dagster.spec.api import Resource
 from analytics_dagster.spec.paginators import CursorPaginator, JsonLinkPaginator
 from analytics_dagster.spec.placeholders import Mistake
+from analytics_dagster.spec.problems import one_of
 
+_AFTER_EXPORTS = ("single_page", "header_cursor", "header_link", "header_next")
 _PAGINATOR = ("endpoint", "paginator")
 
 
 def answers(resource: Resource) -> Iterator[Mistake]:
     """What would be looked for around the rows, where an answer has nothing but rows."""
     response, paginator = resource.endpoint.response, resource.endpoint.paginator
+    if resource.endpoint.export and paginator and paginator.type not in _AFTER_EXPORTS:
+        yield Mistake(
+            _PAGINATOR,
+            f"the pages of an export are found by {one_of(_AFTER_EXPORTS)}, and not by {paginator.type}",
+        )
     if response is None or response.has_envelope:
         return
     nothing = f"an answer of {response.kind} has nothing but rows"

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from analytics_dagster.spec.actions import ResponseAction
 from analytics_dagster.spec.auth import Auth
+from analytics_dagster.spec.export import Export
 from analytics_dagster.spec.model import Model
 from analytics_dagster.spec.paginators import Paginator
 from analytics_dagster.spec.problems import shown
@@ -108,6 +109,17 @@ class EndpointOptions(Model):
     )
     response: ResponseFormat | None = Field(
         default=None, description="What the body of an answer is, where it is not one JSON document."
+    )
+    export: Export | None = Field(
+        default=None,
+        description="What follows where this request only has an export made, which is read when it is done.",
+        examples=[
+            {
+                "poll": {"path": "exports/{create.id}", "status_path": "status", "done": "finished"},
+                "download": {"path": "{poll.url}"},
+                "delete": {"path": "exports/{create.id}"},
+            }
+        ],
     )
     response_actions: list[ResponseAction] = Field(
         default=[], description="What to do with certain answers; the first rule that fits counts."

@@ -13,6 +13,7 @@ from analytics_dagster.loading.load import LoadResult
 from analytics_dagster.reading.errors import LoadError
 from analytics_dagster.spec import ApiFile, parse_text
 from analytics_dagster_tests.loading.helpers import Store, day, load_into
+from analytics_dagster_tests.reading.door import Asked, Door, Reply, door
 from analytics_dagster_tests.reading.helpers import served
 
 HEAD = """\
@@ -83,6 +84,48 @@ def test_an_export_of_lines_is_loaded_whole_or_not_at_all(store: Store) -> None:
         with pytest.raises(LoadError, match=r"line 12,001|export broke off|cut or damaged"):
             loaded(store, MIXPANEL, spoiled, window=day(1))
     assert store.fetch(found) == [(10_000, 10_000, 9_999)]
+
+
+JOBS = """\
+primary_key: id
+write_disposition: merge
+partitions: {every: day, start: 2024-01-01}
+endpoint:
+  path: jobs
+  method: POST
+  json: {from: "{incremental.start_value}", to: "{incremental.end_value}"}
+  incremental: {cursor_path: at, format: date, end: inclusive}
+  export:
+    poll: {path: "jobs/{create.id}", status_path: state, done: [done]}
+    download: {path: "jobs/{create.id}/rows"}
+    delete: {path: "jobs/{create.id}"}
+  response: {format: csv}
+"""
+
+
+class Jobs(Door):
+    """An API that makes an export of one row for the day that it is asked for."""
+
+    def __call__(self, asked: Asked) -> Reply:
+        self.asked.append(asked)
+        if asked.method == "POST":
+            assert asked.json["from"] == asked.json["to"]
+            return 202, {"id": asked.json["from"]}
+        if asked.path.endswith("/rows"):
+            return 200, f"id,at\n1,{asked.path.split('/')[2]}\n".encode()
+        return 200, {"state": "done"}
+
+
+def test_the_window_of_a_load_is_in_the_request_that_makes_the_export(store: Store) -> None:
+    with door(Jobs()) as api:
+        load_into(store, file_of(api.url, store.api, JOBS), "rows", day(2))
+    assert store.fetch("SELECT id FROM {}.rows") == [("1",)]
+    assert [(asked.method, asked.path) for asked in api.asked] == [
+        ("POST", "/jobs"),
+        ("GET", "/jobs/2024-01-02"),
+        ("GET", "/jobs/2024-01-02/rows"),
+        ("DELETE", "/jobs/2024-01-02"),
+    ]
 
 
 def test_values_of_csv_become_what_the_file_says(store: Store) -> None:

@@ -111,7 +111,7 @@ def door(given: Door | None = None, tls: ssl.SSLContext | None = None) -> Genera
             self.end_headers()
             self.wfile.write(answer)
 
-        do_POST = do_GET  # noqa: N815 - the name that the server looks for
+        do_POST = do_DELETE = do_GET  # noqa: N815 - the names that the server looks for
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that it has
             """Nothing."""

@@ -1,4 +1,4 @@
-"""What is wrong with `response` is said where it stands."""
+"""What is wrong with `response` or `export` is said where it stands."""
 
 from __future__ import annotations
 
@@ -37,6 +37,30 @@ MISTAKES: list[tuple[str, int, str, str]] = [
         "write null",
     ),
 ]
+EXPORT = "name: a\nwrite_disposition: replace\nendpoint:\n  export:\n"
+FILE = "    download: {path: x}\n"
+EXPORTS: list[tuple[str, int, str, str]] = [
+    ("    delete: {path: x}", 8, "export.download", "missing"),
+    ("    download: {path: '{id}'}", 9, "export.download.path", "expected {create.PATH} or {poll.PATH}"),
+    (FILE + "    poll: {path: x, done: ok}", 10, "export.poll", "what stands at status_path; give it"),
+    (FILE + "    poll: {path: x, status_path: s}", 10, "export.poll", "done is missing"),
+    (FILE + "    poll: {path: x, every: 0s}", 10, "export.poll.every", "longer than nothing"),
+    (FILE + "    poll: {path: 'x/{poll.id}'}", 8, "export", "cannot take values of its own answer"),
+    ("    download: {path: '{poll.url}'}", 8, "export", "there is no poll"),
+    (
+        FILE + "    poll: {path: x}\n    delete: {path: '{poll.id}'}",
+        8,
+        "export",
+        "delete also follows a poll that failed",
+    ),
+    (
+        "    download: {path: x, params: {to: '{incremental.end_value}'}}",
+        9,
+        "export.download",
+        "stands in the endpoint's own request",
+    ),
+    (FILE + "  paginator: {type: offset, limit: 5}", 10, "paginator", "and not by offset"),
+]
 RECORDS: list[tuple[str, str, str]] = [
     ("{fields: {a: {envelope: meta.id}}}", "records.fields.a", "no envelope"),
     ("{rows: {columns: names}}", "records.rows", "have to be written out"),
@@ -47,6 +71,13 @@ RECORDS: list[tuple[str, str, str]] = [
 @pytest.mark.parametrize(("text", "line", "key", "words"), MISTAKES)
 def test_each_mistake_is_named_with_its_line(text: str, line: int, key: str, words: str) -> None:
     (problem,) = problems(with_resource(HEAD + text))
+    assert (problem.line, problem.key) == (line, f"resources[0].endpoint.{key}")
+    assert words in problem.message
+
+
+@pytest.mark.parametrize(("text", "line", "key", "words"), EXPORTS)
+def test_each_mistake_of_an_export_is_named_with_its_line(text: str, line: int, key: str, words: str) -> None:
+    (problem,) = problems(with_resource(EXPORT + text))
     assert (problem.line, problem.key) == (line, f"resources[0].endpoint.{key}")
     assert words in problem.message
 

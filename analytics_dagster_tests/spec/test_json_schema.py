@@ -17,6 +17,7 @@ HEAD = "name: x\nclient: {base_url: 'https://x.y'}\n"
 A = HEAD + "resources: [{name: a, write_disposition: replace, records: "
 B = HEAD + "resources: [{name: a, write_disposition: replace, endpoint: {response_actions: ["
 C = HEAD + "resources: [{name: a, write_disposition: replace, endpoint: {response: "
+D = HEAD + "resources: [{name: a, write_disposition: replace, endpoint: {export: {download: "
 GOOD = [
     EXAMPLE,
     HEAD + "resource_defaults: {write_disposition: replace}\nresources: [u, {name: a, endpoint: v1/a}]",
@@ -39,12 +40,16 @@ GOOD = [
     A + "{fields: {a: b, c: {const: null}, d: {envelope: e}, f: {from: g, cast: 'date:%Y'}}}}]",
     A + "{hash: {fields: [a], salt: s}}}]",
     C + "{format: csv, encoding: utf-16, csv: {delimiter: ';', quote: null, names: [a], null: []}}}}]",
+    D + "{path: '{create.url}', required: false}, idempotent: true}}}]",
+    D + "{path: x}, poll: {path: x, json: {a: 1}, status_path: s, done: [a], every: 1m, timeout: 2h}}}}]",
     C + "{format: [zip, gzip, jsonl], members: '*.gz', end_error: cut, max_bytes: 50GB}}}]",
     HEAD
     + "resources: [{name: a, write_disposition: replace, for_each: {s: [x, 1]}, endpoint: '{for_each.s}'}]",
 ]
 BAD = [
     C + "{}}}]",
+    D + "{}}}}]",
+    D + "{path: x}, poll: {every: x}}}}]",
     C + "{format: ndjson}}}]",
     C + "{format: [zip]}}}]",
     C + "{format: csv, csv: {delimiter: ';;'}}}}]",
@@ -160,6 +165,12 @@ def test_every_key_of_records_and_answers_is_explained_with_an_example() -> None
         for name, key in part["properties"].items()
         if name not in ("rows", "csv")
     ]
+    for name in ("Export", "ExportPoll", "ExportDownload", "ExportDelete"):
+        assert all(
+            "description" in key
+            for name, key in SCHEMA["$defs"][name]["properties"].items()
+            if name != "method"
+        )
     assert all(key["description"] and key["examples"] for key in keys)
 
 
