@@ -32,7 +32,13 @@ from analytics_dagster.spec import Resource, Window, families
 from analytics_dagster.spec.paginators import IN_HEADER
 
 _WHERE = "the first page"  # begins messages, under a heading that says more
-_ASKING = {"single_page", "offset", "page_number", "until_empty"}  # do not wait to be told of a next page
+_ASKING = {
+    "single_page",
+    "offset",
+    "page_number",
+    "until_empty",
+    "keyset",
+}  # do not wait to be told of a next page
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}
 
 

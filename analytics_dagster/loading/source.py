@@ -42,6 +42,7 @@ from analytics_dagster.spec import (
     families,
 )
 from analytics_dagster.spec.combinations import table_key
+from analytics_dagster.spec.pages import with_places
 from analytics_dagster.spec.placeholders import path_for_dlt
 
 _HINTS = (
@@ -206,6 +207,7 @@ def _endpoint(
     *,
     filtered: bool,
 ) -> dict[str, Any]:
+    resource = resource.model_copy(update={"endpoint": with_places(resource.endpoint)})
     endpoint = resource.endpoint if filtered else from_the_first(resource)
     if resource.is_child:
         parent = parent_name(resource, families.by_name(api.resources))

@@ -49,4 +49,5 @@ class ReadAhead:
 
 def fingerprint(request: requests.Request) -> int:
     """A number that is equal for requests that ask for the same."""
-    return hash((request.url, repr(request.params), repr(request.json), repr(request.data)))
+    parts = (request.params, request.json, request.data, request.headers)
+    return hash((request.url, *map(repr, parts)))

@@ -17,6 +17,7 @@ from analytics_dagster.reading.ahead import ReadAhead, fingerprint
 from analytics_dagster.reading.completion import Completion
 from analytics_dagster.reading.counting import CountedOffset, CountedPageNumber
 from analytics_dagster.reading.errors import PageError
+from analytics_dagster.reading.keyset import Keyset
 from analytics_dagster.reading.later_pages import LaterActions
 from analytics_dagster.reading.origins import without_query
 from analytics_dagster.reading.records import MakeRows
@@ -27,6 +28,7 @@ from analytics_dagster.reading.totals import StatedTotal, Tally, same_pages
 from analytics_dagster.reading.wire import Answer
 from analytics_dagster.spec import (
     HeaderNextPaginator,
+    KeysetPaginator,
     OffsetPaginator,
     PageNumberPaginator,
     Paginator,
@@ -132,10 +134,17 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         if page.is_past_end:
             self._end_here(response)
             return
-        self._refuse_repeated(page)
+        if not isinstance(self._pages, Keyset):  # which knows which rows may come again
+            self._refuse_repeated(page)
         page = self._with_made(page, data)
         if self._pages is None:
             self._pages, _ = PaginatorFactory().create_paginator(response)
+        rows: Sequence[Any] = page.made if self._make_rows else data or []  # which are what dlt passes on
+        if isinstance(self._pages, Keyset):
+            new = self._pages.new_rows(rows, without_query(response.url))
+            if len(page.rows) == len(rows):
+                page = replace(page, rows=[page.rows[index] for index in new])
+            rows = [rows[index] for index in new]
         self._tally.add(page, self._pages)
         try:
             self._pages.update_state(response, page.rows)
@@ -147,8 +156,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             if isinstance(self._pages, dlt_paginators.BaseReferencePaginator):
                 self._reference = settle(self._pages, page, self._reference)
             self._tally.check(page, self._pages)
-            if self._make_rows and data is not None:
-                data[:] = page.made  # which are what dlt passes on
+            if data is not None and rows is not data:
+                data[:] = rows
             self._session.meter.stated = self._tally.expected
             self._size = len(response.content)
             if not self._pages.has_next_page:
@@ -212,7 +221,9 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             return
         if len(self._asked) == 1:
             vars(request)["actions"] = LaterActions(
-                vars(request).get("actions"), self._past_end, asks_on=self.knows_next
+                vars(request).get("actions"),
+                self._past_end,
+                asks_on=isinstance(self._pages, dlt_paginators.RangePaginator | Keyset),
             )
         address = without_query(request.url)
         self._pages.update_request(request)
@@ -297,6 +308,8 @@ def build_paginator(
         # dlt's default path is `total`, which in many APIs does not count pages.
         must_fit = paginator.names_total and paginator.total_is is None
         pages = CountedPageNumber(tally, must_fit=must_fit, **options)
+    elif isinstance(paginator, KeysetPaginator):
+        pages = Keyset(paginator)
     elif isinstance(paginator, HeaderNextPaginator):
         pages = HeaderNext(paginator.header)
     else:
@@ -331,4 +344,5 @@ def _tally(paginator: Paginator | None, selection: RowSelection, key: Sequence[s
             path, of_pages = None, StatedTotal(paginator.total_path, wanted=wanted)
         # How many rows are before a later page is not known.
         wanted = wanted and paginator.page in (None, paginator.base_page)
-    return Tally(StatedTotal(path, wanted=wanted, counts_set=counts == "set"), of_pages, selection, key)
+    total = StatedTotal(path, wanted=wanted, counts_set=counts == "set")
+    return Tally(total, of_pages, selection, key, at_first=isinstance(paginator, KeysetPaginator))

@@ -97,14 +97,22 @@ class Tally:
         total_pages: The total of pages.
         selection: Finds rows.
         key: The fields that tell rows apart.
+        at_first: Whether only the first answer states it: later ones may count what is left.
     """
 
     def __init__(
-        self, total: StatedTotal, total_pages: StatedTotal, selection: RowSelection, key: Sequence[str]
+        self,
+        total: StatedTotal,
+        total_pages: StatedTotal,
+        selection: RowSelection,
+        key: Sequence[str],
+        *,
+        at_first: bool = False,
     ) -> None:
         self._total = total
         self._total_pages = total_pages
         self._selection = selection
+        self._at_first = at_first
         self._key = itemgetter(*key) if key else None
         self.begin()
 
@@ -171,7 +179,7 @@ class Tally:
         self.rows += len(page.rows)
         self._length = self._length or len(page.rows)
         self.is_steady = self.is_steady and len(page.rows) == self._length
-        if page.around is None:
+        if page.around is None or (self._at_first and self.pages > 1):
             return
         has_changed = [self._total_pages] if self._total_pages.read(page) else []
         if self._total.read(page) and self.expected is not None:
@@ -217,6 +225,8 @@ class Tally:
         if expected is None:
             if not (more or cut) and page.rows and self._total.wanted and (place := _says_more(page)):
                 raise self._problem(page, f"in the last answer `{place}` is true{advice}", place)
+        elif self._at_first and self.rows > expected:
+            return  # rows may have come meanwhile
         elif self.rows != expected and not (self.rows < expected and (more or cut)):
             left = (self._total.value or 0) - self._filled
             may_be_pages = self._total.place == self._total_pages.place

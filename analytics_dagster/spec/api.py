@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from analytics_dagster.spec.auth import Auth
 from analytics_dagster.spec.columns import Columns
 from analytics_dagster.spec.endpoint import Endpoint, EndpointDefaults
 from analytics_dagster.spec.model import Model
-from analytics_dagster.spec.paginators import Paginator
+from analytics_dagster.spec.paginators import KeysetPaginator, Paginator
 from analytics_dagster.spec.placeholders import parents
 from analytics_dagster.spec.records import Records
 from analytics_dagster.spec.texts import (
@@ -53,6 +53,16 @@ class Client(Model):
         default=None,
         description="A client certificate: a PEM file that holds its key too, or [certificate, key].",
     )
+
+    @field_validator("paginator")
+    @classmethod
+    def _fits_all_requests(cls, paginator: Paginator | None) -> Paginator | None:
+        if isinstance(paginator, KeysetPaginator):
+            raise ValueError(  # noqa: TRY004 - pydantic's
+                "a keyset stands beside the request that has its {page.FIELD}; write it below endpoint, or"
+                " resource_defaults.endpoint"
+            )
+        return paginator
 
 
 class Retry(Model):

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from analytics_dagster.spec.api import Resource
 from analytics_dagster.spec.endpoint import Incremental
+from analytics_dagster.spec.paginators import KeysetPaginator
 from analytics_dagster.spec.placeholders import Mistake, bounds_sent, without_value
 from analytics_dagster.spec.problems import one_of
 from analytics_dagster.spec.windows import start_problem
@@ -187,7 +188,7 @@ def _steps(resource: Resource, cursor: Incremental) -> Iterator[Mistake]:
 
 def hiding(resource: Resource) -> Iterator[Mistake]:
     """What `records` drops or hashes, and needs or shows elsewhere."""
-    records, cursor = resource.records, resource.endpoint.incremental
+    records = resource.records
     if records is None:
         return
     hashed = records.hash.fields if records.hash else []
@@ -210,11 +211,22 @@ def hiding(resource: Resource) -> Iterator[Mistake]:
                     ("records", "fields", name),
                     f"`{name}` would show what hash hides at `{path}`; hash `{name}` and drop `{path}`",
                 )
-    if cursor and cursor.cursor_path in hidden:
-        yield Mistake(
-            ("records", "drop" if cursor.cursor_path in records.drop else "hash"),
-            f"`{cursor.cursor_path}` is the cursor, which tells what to load next; leave it as it is",
-        )
+    for name, what in _leading_on(resource):
+        if name in hidden:
+            yield Mistake(
+                ("records", "drop" if name in records.drop else "hash"),
+                f"`{name}` is {what}; leave it as it is",
+            )
+
+
+def _leading_on(resource: Resource) -> Iterator[tuple[str, str]]:
+    """The fields by which reading goes on, and what they are."""
+    cursor, paginator = resource.endpoint.incremental, resource.endpoint.paginator
+    if cursor:
+        yield cursor.cursor_path, "the cursor, which tells what to load next"
+    if isinstance(paginator, KeysetPaginator):
+        for key in paginator.fields:
+            yield key, "of the paginator's keys, which tell where the next page begins"
 
 
 def _listed(names: str | list[str] | None) -> list[str]:

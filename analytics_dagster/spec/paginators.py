@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 
 from analytics_dagster.spec.actions import Statuses, statuses
 from analytics_dagster.spec.model import Model
-from analytics_dagster.spec.problems import shown
-from analytics_dagster.spec.texts import JsonPath, json_path
+from analytics_dagster.spec.problems import nearest, shown
+from analytics_dagster.spec.texts import JsonPath, Names, json_path
 
 IN_HEADER = "header:"
 """What a total's place begins with where it is the name of a header."""
@@ -271,6 +271,55 @@ class HeaderCursorPaginator(_Paginator):
     cursor_param: str = "cursor"
 
 
+class KeysetPaginator(_Paginator):
+    """Rows that follow the last one: its keys go where `{page.FIELD}` stands in the request.
+
+    Keys are fields of rows as `records` makes them, by which the API sorts. Rows that it sends again, since
+    they have the very keys, are left out.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"type": "keyset", "keys": "id"},
+                {"type": "keyset", "keys": ["timestamp", "uuid"], "start": {"timestamp": "1970-01-01"}},
+            ]
+        }
+    )
+
+    type: Literal["keyset"]
+    keys: Names = Field(description="What the API sorts by, all of it sent as {page.FIELD}.", examples=["id"])
+    limit: int | None = Field(
+        default=None,
+        gt=0,
+        description="How many rows a full page has. Pages are read until no row follows; it tells whether"
+        " there may be more rows with equal keys than a page has. Send it by params or json.",
+    )
+    start: dict[str, Any] = Field(
+        default={},
+        description="The keys in the first request; a parameter or field whose key has none is left out.",
+        examples=[{"id": 0}, {"timestamp": "{incremental.start_value}"}],
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not self.fields or len(set(self.fields)) < len(self.fields):
+            raise ValueError("keys should name at least one field, and each once")
+        for name, value in self.start.items():
+            if name not in self.fields:
+                raise ValueError(f"start.{name} is none of keys" + nearest(name, self.fields))
+            if not isinstance(value, str | int | float):
+                raise ValueError(  # noqa: TRY004 - pydantic's
+                    f"start.{name} should be a text or a number, not {shown(value)}"
+                )
+        return self
+
+    @property
+    def fields(self) -> list[str]:
+        """The keys, one or several."""
+        return [self.keys] if isinstance(self.keys, str) else self.keys
+
+
 def _full_form(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
@@ -285,7 +334,8 @@ Paginator = Annotated[
         | JsonLinkPaginator
         | HeaderLinkPaginator
         | HeaderNextPaginator
-        | HeaderCursorPaginator,
+        | HeaderCursorPaginator
+        | KeysetPaginator,
         Field(discriminator="type"),
     ],
     BeforeValidator(_full_form),

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from analytics_dagster.spec import templates
 from analytics_dagster.spec.endpoint import Endpoint
+from analytics_dagster.spec.paginators import KeysetPaginator
 from analytics_dagster.spec.problems import closest, nearest, one_of, shown
 from analytics_dagster.spec.yaml_source import KeyPath
 
@@ -23,11 +24,11 @@ ONE_SEGMENT = "\x04"
 FOR_EACH = "for_each"
 """Where a placeholder takes a value of a list from, in place of a resource."""
 
-_KEPT = re.compile(r"(\$\{[^{}]*\}|\{(?:incremental|resources|for_each)\.[\w.-]+\})")
+_KEPT = re.compile(r"(\$\{[^{}]*\}|\{(?:incremental|resources|for_each)\.[\w.-]+\}|\{page\.[\w.@$-]+\})")
 _BARE = re.compile(r"[\w.-]+")
 _DOUBLED = re.compile(r"\{\{\s*(\w+)(?:\.[\w.-]+)?\s*[^{}]*\}\}")
 _BOUNDS = ("initial_value", "start_value", "last_value", "end_value")
-_CONTEXTS = ("resources", "incremental", FOR_EACH)
+_CONTEXTS = ("resources", "incremental", "page", FOR_EACH)
 _RESOLVE_KEYS = ("type", "resource", "field")
 
 
@@ -124,7 +125,7 @@ def sources(endpoint: Endpoint, parts: Container[str | int] = PARTS) -> list[Sou
         endpoint: The endpoint.
         parts: The keys in which to look; dlt's parameters of the type `resolve` are those of the path.
     """
-    found = [source for path, field in _fields(endpoint) if path[0] in parts and (source := source_of(field))]
+    found = [source for path, field in fields(endpoint) if path[0] in parts and (source := source_of(field))]
     return list(dict.fromkeys([*found, *(resolved(endpoint).values() if "path" in parts else ())]))
 
 
@@ -167,7 +168,7 @@ def bounds_sent(endpoint: Endpoint) -> set[Literal["start", "end"]]:
         found.add("start")
     if cursor and cursor.end_param:
         found.add("end")
-    for _, field in _fields(endpoint):
+    for _, field in fields(endpoint):
         if field.startswith("incremental."):
             found.add("end" if field == "incremental.end_value" else "start")
     return found
@@ -176,7 +177,7 @@ def bounds_sent(endpoint: Endpoint) -> set[Literal["start", "end"]]:
 def without_value(endpoint: Endpoint) -> Iterator[Mistake]:
     """Bounds that would be sent as `None` where there are no windows to give them a value."""
     cursor = endpoint.incremental
-    for path, field in _fields(endpoint):
+    for path, field in fields(endpoint):
         context, _, bound = field.partition(".")
         needed = "end_value" if bound == "end_value" else "initial_value"
         if cursor and context == "incremental" and bound in _BOUNDS and getattr(cursor, needed) is None:
@@ -221,8 +222,8 @@ def _mistake_in(field: str, path: KeyPath, endpoint: Endpoint) -> str | None:
             known = one_of(f"{{incremental.{bound}}}" for bound in _BOUNDS)
             return f"expected {known}, not {{{field}}}{nearest(rest, _BOUNDS)}"
         return None
-    if path == ("path",) and field in endpoint.params:
-        return None
+    if context == "page" or (path == ("path",) and field in endpoint.params):
+        return None  # `pages` looks at the former
     remedy = "{resources.PARENT.FIELD} or {incremental.start_value}"
     if path == ("path",):
         remedy += ", or a name that endpoint.params gives a value"
@@ -277,7 +278,8 @@ def _bound_params(endpoint: Endpoint) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield name, mapping
 
 
-def _fields(endpoint: Endpoint) -> Iterator[tuple[KeyPath, str]]:
+def fields(endpoint: Endpoint) -> Iterator[tuple[KeyPath, str]]:
+    """What stands in braces in a request, and below which key."""
     for path, text in _texts(endpoint):
         for field in _parse_or_nothing(text):
             yield Mistake(path, field)
@@ -286,6 +288,9 @@ def _fields(endpoint: Endpoint) -> Iterator[tuple[KeyPath, str]]:
 def _texts(endpoint: Endpoint) -> Iterator[tuple[KeyPath, str]]:
     for part in PARTS:
         yield from _texts_in(getattr(endpoint, "json_body" if part == "json" else part), (part,))
+    if isinstance(endpoint.paginator, KeysetPaginator):
+        for name, value in endpoint.paginator.start.items():
+            yield from _texts_in(value, ("paginator", "start", name))
 
 
 def _texts_in(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:

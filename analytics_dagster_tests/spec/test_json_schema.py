@@ -138,7 +138,9 @@ def test_every_example_of_a_paginator_is_good() -> None:
         values = kinds[0]["properties"][key]["examples"]
         examples += [{"type": "json_link", key: value} for value in values]
     for example in examples:
-        endpoint = {"method": "POST", "paginator": example}
+        keys = example.get("keys", [])
+        params = {key: f"{{page.{key}}}" for key in ([keys] if isinstance(keys, str) else keys)}
+        endpoint = {"method": "POST", "paginator": example, "params": params}
         resource = {"name": "a", "write_disposition": "replace", "endpoint": endpoint}
         file = {"client": {"base_url": "https://x.y"}, "resources": [resource]}
         assert fits(file), example

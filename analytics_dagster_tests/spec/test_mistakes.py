@@ -131,6 +131,12 @@ FILES: list[tuple[str, int, str, str]] = [
         "client.auth.token",
         "write ${NAME}",
     ),
+    (
+        "client:\n  base_url: https://x.y\n  paginator: {type: keyset, keys: id}" + FULL,
+        3,
+        "client.paginator",
+        "write it below endpoint, or resource_defaults.endpoint",
+    ),
     (AUTH + "{token: $TOKEN}" + FULL, 3, "client.auth.token", "write ${NAME} for the value"),
     (AUTH + "{token: t}\n  headers: {X-Key: $KEY}" + FULL, 4, "client.headers.X-Key", "write ${NAME}"),
     (AUTH + "{type: jwt_bearer, issuer: i, private_key: x}" + FULL, 3, "client.auth.private_key", "PEM file"),
@@ -389,6 +395,82 @@ RESOURCES: list[tuple[str, int, str, str]] = [
             ("{type: page_number, page_form: p}\n  json: {}", ".page_form", "write page_body_path"),
             ("{type: cursor, cursor_form: p}\n  data: x", ".cursor_form", "give it as fields and values"),
         ]
+    ),
+    *(
+        (f"name: a\nendpoint:\n  paginator: {{type: keyset, {rest}", line, f".endpoint.{key}", words)
+        for rest, line, key, words in [
+            ("}", 7, "paginator.keys", "missing"),
+            ("keys: []}", 7, "paginator", "at least one field, and each once"),
+            ("keys: [a, a]}", 7, "paginator", "at least one field, and each once"),
+            ("keys: 5}", 7, "paginator.keys", "a list of names, not the number 5"),
+            ("keys: id, start: {ids: 1}}", 7, "paginator", "start.ids is none of keys; did you mean `id`?"),
+            ("keys: id, start: {id: [1]}}", 7, "paginator", "a text or a number, not a list"),
+            ("keys: id, limit: 0}", 7, "paginator.limit", "greater than 0"),
+            ("keys: id}", 7, "paginator.keys", "no request would have `id`; write {page.id} in path, params"),
+            (
+                "keys: [at, id]}\n  params: {since: '{page.at}'}",
+                7,
+                "paginator.keys",
+                "no request would have `id`",
+            ),
+            (
+                "keys: [id]}\n  params:\n    since: '{page.id}'\n    x: '{page.idd}'",
+                10,
+                "params.x",
+                "expected {page.id}, not {page.idd}; did you mean `id`?",
+            ),
+            (
+                "keys: [id]}\n  params:\n    filter: 'id>{page.id}'",
+                9,
+                "params.filter",
+                "no value in the first request; give paginator.start.id, or make it the whole value",
+            ),
+            (
+                "keys: [id]}\n  json: {in: ['{page.id}']}",
+                8,
+                "json.in[0]",
+                "give paginator.start.id, or make it",
+            ),
+            (
+                "keys: [id], start: {id: '{incremental.start_value}'}}\n  params: {a: '{page.id}'}",
+                7,
+                "paginator.start.id",
+                "needs endpoint.incremental",
+            ),
+            (
+                (
+                    "keys: [t], start: {t: 0}}\n  params:\n    since: '{page.t}'\n"
+                    "  incremental: {cursor_path: t, start_param: since}"
+                ),
+                9,
+                "params.since",
+                'write paginator.start.t: "{incremental.start_value}"',
+            ),
+        ]
+    ),
+    (
+        (
+            "name: a\nendpoint:\n  paginator: {type: keyset, keys: id}\n  params: {a: '{page.id}'}\n"
+            "  response: {format: csv}"
+        ),
+        9,
+        ".endpoint.response",
+        "one JSON document; leave it out",
+    ),
+    (
+        "name: a\nendpoint:\n  paginator: single_page\n  params: {since: '{page.id}'}",
+        8,
+        ".endpoint.params.since",
+        "needs paginator: {type: keyset, keys: [id]} in this endpoint",
+    ),
+    (
+        (
+            "name: a\nendpoint:\n  paginator: {type: keyset, keys: id}\n  params: {since: '{page.id}'}\n"
+            "records: {hash: [id]}"
+        ),
+        9,
+        ".records.hash",
+        "`id` is of the paginator's keys",
     ),
     ("name: a\nendpoint:\n  incremental: {}", 7, ".endpoint.incremental.cursor_path", "missing"),
     (
