@@ -111,11 +111,22 @@ resources:
     endpoint:
       path: "sessions?created_after={{resources.users.created_at}}"
       paginator: {{type: offset, limit: 10}}
+  - name: sites
+    primary_key: [_for_each_since, id]
+    for_each: {{since: ["2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z"]}}
+    include_from_parent: [for_each.since]
+    endpoint:
+      path: orders
+      params: {{created_after: "{{for_each.since}}"}}
+      paginator: {{type: offset, limit: 10}}
 """)
     done = cli("check", "acme", "--resource", "sessions")
     assert "10 rows on the first page, asked for the first row of `users`" in done.out
     assert done.code == 0
     assert len(sandbox.requests.list("/v1/sessions")) == 1
+    done = cli("check", "acme", "--resource", "sites")
+    assert "primary key `_for_each_since` is `for_each.since`, which the rows are asked for with" in done.out
+    assert (done.code, len(sandbox.requests.list("/v1/orders"))) == (0, 1)
 
 
 def test_check_misses_no_total_where_the_api_says_whether_more_comes(cli: Cli) -> None:

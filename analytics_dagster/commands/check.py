@@ -201,7 +201,7 @@ def _findings(
     place = "at the beginning" if endpoint.response else "on the first page"
     found.append(Finding(bool(page.rows) or None, f"{len(page.rows):,} rows {place}{where}"))
     if page.rows and not isinstance(problem, PageError):  # which may come before `records` makes the rows
-        found += _key_findings(resource, page.rows)
+        found += _key_findings(resolved, resource, page.rows)
         if endpoint.incremental and not problem:
             found.append(Finding(True, f"cursor `{endpoint.incremental.cursor_path}` can be read"))
     if problem:
@@ -213,7 +213,7 @@ def _findings(
 
 def _parent(resolved: ResolvedApi, resource: Resource) -> str:
     parent = families.parent_of(resource, families.by_name(resolved.api.resources))
-    return f"`{parent}`" if parent else "for_each"
+    return f"`{parent}`" if parent else "`for_each`"
 
 
 def _where(resolved: ResolvedApi, resource: Resource, window: Window | None) -> str:
@@ -224,10 +224,17 @@ def _where(resolved: ResolvedApi, resource: Resource, window: Window | None) -> 
     return ""
 
 
-def _key_findings(resource: Resource, rows: Sequence[Any]) -> list[Finding]:
+def _key_findings(resolved: ResolvedApi, resource: Resource, rows: Sequence[Any]) -> list[Finding]:
+    given = families.taken(resource, families.by_name(resolved.api.resources))
     keys = [resource.primary_key] if isinstance(resource.primary_key, str) else resource.primary_key or []
     found: list[Finding] = []
     for key in keys:
+        if key in given:
+            of, name = given[key]
+            found.append(
+                Finding(True, f"primary key `{key}` is `{of}.{name}`, which the rows are asked for with")
+            )
+            continue
         lacking = sum(not isinstance(row, Mapping) or cast("Any", row).get(key) is None for row in rows)
         text = (
             "is in every row" if not lacking else f"is missing or null in {lacking:,} of {len(rows):,} rows"

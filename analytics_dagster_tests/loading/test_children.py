@@ -100,6 +100,38 @@ resources:
         assert load_into(duckdb_store, file, "members").rows == 8
 
 
+def test_grandchildren_are_read_at_once_though_each_of_their_parents_is_alone(duckdb_store: Store) -> None:
+    together = threading.Barrier(4)
+
+    def api(query: dict[str, str]) -> tuple[Any, dict[str, str]]:
+        if "badge" in query:
+            together.wait(20)
+        if query:
+            return {"data": [{"id": query.get("team") or query.get("badge")}]}, {}
+        return {"data": [{"id": team} for team in range(8)]}, {}
+
+    with served(api) as url:
+        file = parse_text(
+            f"""\
+name: sandbox
+client: {{base_url: "{url}"}}
+limits: {{concurrency: 4}}
+resource_defaults:
+  primary_key: id
+  write_disposition: merge
+  endpoint: {{data_selector: data, paginator: single_page}}
+resources:
+- name: teams
+- name: members
+  endpoint: {{path: members, params: {{team: "{{resources.teams.id}}"}}}}
+- name: badges
+  endpoint: {{path: badges, params: {{badge: "{{resources.members.id}}"}}}}
+""",
+            "apis/sandbox.yaml",
+        )
+        assert load_into(duckdb_store, file, "badges").rows == 8
+
+
 @pytest.mark.parametrize(
     ("endpoint", "asked"),
     [
