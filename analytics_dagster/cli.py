@@ -281,6 +281,30 @@ def check(api: ApiName, resource: ResourceNames = None) -> None:
 
 
 @app.command()
+def certify(
+    api: ApiName,
+    resource: ResourceNames = None,
+    requests: Annotated[int, typer.Option(help="How many requests to send at most.", min=1)] = 400,
+    report: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the verdicts there, too.")
+    ] = None,
+) -> None:
+    """Hold an API against its file, by the black-box checks of acceptance suites and more. Only reads.
+
+    Looks at credentials, keys, types, what bounds of windows mean, whether windows and pages add up, cursors,
+    clock changes, and a load into a scratch destination; it never touches yours. What the budget of requests
+    does not allow for is told as not reached.
+
+    Exit codes: 0 no check failed; 1 one did.
+
+    Example: `analytics-dagster certify example --resource events --requests 200`
+    """
+    from analytics_dagster.commands.certify import certify_api
+
+    certify_api(api, resource or [], requests, report)
+
+
+@app.command()
 def preview(
     api: ApiName,
     resource: Annotated[str, typer.Argument(metavar="RESOURCE", help="The resource's name.")],

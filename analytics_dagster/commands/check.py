@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self, cast
+from typing import Any, cast
 
-import requests
 from dlt.common import jsonpath
-from dlt.sources.helpers.rest_client.paginators import BasePaginator
 from dlt.sources.rest_api import rest_api_source
 from rich.markup import escape
 
+from analytics_dagster.certifying.pages import Reading, RecordedPages, only_first
 from analytics_dagster.commands.choice import all_windows, edge_text, find_api, find_resources
 from analytics_dagster.commands.progress import waits_shown
 from analytics_dagster.commands.terminal import CommandError, standard_error, standard_output
@@ -111,57 +109,18 @@ def check_resource(
     return findings
 
 
-@dataclass
-class _Page:
-    """The first page as it came, before anything is done to its rows."""
-
-    is_last: bool = False
-    rows: list[Any] = field(default_factory=list[Any])
-    answers: list[requests.Response] = field(default_factory=list[requests.Response])
-
-
-class _OnePage(BasePaginator):
-    """Ends any pagination after one page, which it keeps; all parents of a child share that page."""
-
-    def __init__(self, pages: BasePaginator, page: _Page) -> None:
-        super().__init__()
-        self._pages = pages
-        self._page = page
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-    def init_request(self, request: requests.Request) -> None:
-        self._pages.init_request(request)
-
-    def update_state(self, response: requests.Response, data: list[Any] | None = None) -> None:
-        self._page.answers.append(response)
-        try:
-            self._pages.update_state(response, data)
-        finally:
-            self._page.rows += [
-                dict(cast("Any", row)) if isinstance(row, dict) else row for row in data or ()
-            ]
-        self._page.is_last = not self._pages.has_next_page
-        self._has_next_page = False
-
-    def update_request(self, request: requests.Request) -> None:
-        """Nothing: there is no further page."""
-
-
 def _read_page(
     resolved: ResolvedApi, resource: Resource, window: Window | None, on_change: Callable[[Meter], None]
-) -> tuple[_Page, LoadError | None]:
-    page = _Page()
+) -> tuple[Reading, LoadError | None]:
+    page = Reading(window)
     session = api_session(resolved, Meter(on_change=on_change), sample=True)
     config = cast("dict[str, Any]", rest_api_config(resolved, resource, session, window))
     for entry in config["resources"]:
         if not isinstance(entry, dict):  # the lists of values that stand for a parent
             continue
         endpoint: dict[str, Any] = cast("Any", entry)["endpoint"]
-        endpoint["paginator"] = _OnePage(
-            endpoint["paginator"], page if entry["name"] == resource.name else _Page()
-        )
+        kept = page if entry["name"] == resource.name else Reading()
+        endpoint["paginator"] = RecordedPages(endpoint["paginator"], kept, 1, resolved.redact)
     source = rest_api_source(cast("Any", config), name=schema_name(resolved.api, resource))
     ask_children(source, resolved.api, resource, session, only_first=True)
     for name, parent in source.resources.items():
@@ -178,16 +137,10 @@ def _read_page(
     return page, None
 
 
-def only_first(count: int) -> Callable[[Any], bool]:
-    """A filter that lets the first rows through, so that not every parent is asked for its children."""
-    places = itertools.count()
-    return lambda _row: next(places) < count
-
-
 def _findings(
-    resolved: ResolvedApi, resource: Resource, window: Window | None, page: _Page, problem: LoadError | None
+    resolved: ResolvedApi, resource: Resource, window: Window | None, page: Reading, problem: LoadError | None
 ) -> list[Finding]:
-    if not page.answers:
+    if not page.pages:
         nothing = Finding(None, f"{_parent(resolved, resource)} has no row to ask for")
         return [Finding(False, str(problem).removeprefix(f"{_WHERE}: ")) if problem else nothing]
     endpoint = resource.endpoint
@@ -243,17 +196,18 @@ def _key_findings(resolved: ResolvedApi, resource: Resource, rows: Sequence[Any]
     return found
 
 
-def _paging_findings(resolved: ResolvedApi, resource: Resource, page: _Page) -> list[Finding]:
+def _paging_findings(resolved: ResolvedApi, resource: Resource, page: Reading) -> list[Finding]:
     paginator = resource.endpoint.paginator or resolved.api.client.paginator
     if resource.endpoint.response and not paginator:  # an export needs none
         return []
-    if page.is_last and len(page.rows) > 1 and not (paginator and paginator.type in _ASKING):
+    if page.is_whole and len(page.rows) > 1 and not (paginator and paginator.type in _ASKING):
         without = "" if paginator else "no paginator is given, and "
         return [Finding(None, f"{without}the answer names no next page: this one would be all")]
     path = paginator.total_path if paginator else None
     if not (paginator and path) or paginator.total_is == "page":
         return []
-    answer, in_body = page.answers[0], paginator.total_in_body
+    answer, in_body = page.answer, paginator.total_in_body
+    assert answer is not None  # as there are pages
     totals = (
         jsonpath.find_values(in_body, answer.json())
         if in_body

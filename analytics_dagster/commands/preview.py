@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from analytics_dagster.commands.check import only_first
+from analytics_dagster.certifying.pages import only_first
 from analytics_dagster.commands.choice import (
     all_windows,
     find_api,

@@ -149,22 +149,22 @@ def _secrets(file: ApiFile, filled: Mapping[str, Any], known: Mapping[str, str])
         addresses |= {name for name in _names_of_place(resource.endpoint.path) if "://" in known[name]}
     secrets = [value for name, value in known.items() if name not in addresses]
     for raw in (filled["client"], *(raw["endpoint"] for raw in filled["resources"])):
-        secrets += _secrets_in(raw.get("auth"))
+        secrets += secrets_in(raw.get("auth"))
     return secrets
 
 
-def _secrets_in(auth: Any) -> Iterator[str]:
+def secrets_in(auth: Any) -> Iterator[str]:
     match auth:
         case dict():
             block = cast("dict[str, Any]", auth)
             for key, value in block.items():
                 if key not in _NOT_SECRET:
-                    yield from _secrets_in(value)
+                    yield from secrets_in(value)
             if "username" in block and "password" in block:
                 yield f"{block['username']}:{block['password']}"
         case list():
             for one in cast("list[Any]", auth):
-                yield from _secrets_in(one)
+                yield from secrets_in(one)
         case str() | int() if not isinstance(auth, bool):
             yield str(auth)
         case _:

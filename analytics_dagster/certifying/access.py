@@ -1,0 +1,75 @@
+"""Checks of the file's secrets, and of what the API makes of credentials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from analytics_dagster.certifying.probe import Probe
+from analytics_dagster.certifying.verdicts import Fault, NotApplicable, check
+from analytics_dagster.loading.resolve import resolve, secrets_in
+from analytics_dagster.reading.errors import RefusedError
+from analytics_dagster.spec import Retry, templates
+
+_BROKEN = "certify-00000000"
+_UNBROKEN = {"jwt_bearer", "oauth2_refresh_token"}
+_FETCHING = {"oauth2", "oauth2_client_credentials", "session"}
+_SECRET_HEADER = re.compile(r"auth|token|key|secret|cookie", re.IGNORECASE)
+
+
+@check("the file is valid, and its secrets are templates", of_api=True)
+def templates_only(probe: Probe) -> str:
+    api = probe.file.api
+    raw = api.model_dump(mode="python", by_alias=True, exclude_unset=True)
+    blocks = [raw["client"].get("auth"), *(one["endpoint"].get("auth") for one in raw["resources"])]
+    headers = [api.client.headers, *(one.endpoint.headers for one in api.resources)]
+    secrets = [secret for block in blocks for secret in secrets_in(block)]
+    secrets += [str(value) for one in headers for name, value in one.items() if _SECRET_HEADER.search(name)]
+    if literal := sum(not templates.names(secret) for secret in secrets):
+        raise Fault(
+            f"{literal} of {len(secrets)} secrets stand in {probe.file.path} as they are. Write ${{NAME}} in"
+            " their place, and set the environment variable NAME."
+        )
+    return f"each of {len(secrets)} is a template" if secrets else "there are no secrets"
+
+
+@check("wrong credentials are refused", of_api=True)
+def wrong_credentials(probe: Probe) -> str:
+    auth = probe.file.api.client.auth
+    if auth is None or probe.resource.endpoint.auth:
+        raise NotApplicable("`client.auth` is not used here")
+    given = auth.model_dump(mode="python", by_alias=True, exclude_unset=True)
+    types = {str(one.get("type", "")) for one in (given, *given.get("all", ()))}
+    if types & _UNBROKEN:
+        raise NotApplicable("a wrong key cannot sign, and a refused refresh may cost the token that is kept")
+    resolved = resolve(probe.file, _broken(given), probe.values)
+    once = resolved.api.model_copy(update={"retry": Retry(max_retries=0)})
+    window = None
+    if probe.resource.partitions:
+        window = probe.sample().window
+    try:
+        reading = probe.read(window, most=1, resolved=replace(resolved, api=once))
+    except RefusedError as error:
+        found = re.search(r"\b(40[013]) ", str(error))
+        if found and (found[1] != "400" or types & _FETCHING):
+            return f"refused with {found[1]}"
+        raise Fault(f"expected 401 or 403 for a wrong key: {probe.redact(str(error))}") from None
+    raise Fault(
+        f"{reading.asked} answered {len(reading.rows):,} rows to a wrong key, so the API does not look at"
+        " credentials here: its data are open, or they are sent in another place than it looks at."
+    )
+
+
+def _broken(auth: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an auth that are secret, with other values; one entry for each of `all`."""
+    if "all" in auth:
+        return {"all": [_broken(one) for one in cast("list[dict[str, Any]]", auth["all"])]}
+    secret = {key: value for key, value in auth.items() if any(secrets_in({key: value}))}
+    return {
+        key: {**cast("dict[str, Any]", value), **_broken(cast("dict[str, Any]", value))}
+        if isinstance(value, dict)
+        else _BROKEN
+        for key, value in secret.items()
+    }
