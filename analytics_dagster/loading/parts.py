@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from dlt.extract import DltResource
 from dlt.sources.helpers.rest_client.client import PageData
@@ -17,7 +18,13 @@ from analytics_dagster.loading.account import Account
 from analytics_dagster.loading.cursor import RowTimes
 from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.cuts import Cuts
-from analytics_dagster.reading.errors import PageError, PartsError, RefusedError, UnstableError
+from analytics_dagster.reading.errors import (
+    PageError,
+    PartsError,
+    RefusedError,
+    UnstableError,
+    WindowTooLargeError,
+)
 from analytics_dagster.reading.paginators import WatchedPaginator
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.side_by_side import whole_side_by_side
@@ -26,12 +33,14 @@ from analytics_dagster.spec import Incremental, Resource, Window
 from analytics_dagster.spec.placeholders import bounds_sent
 
 Page = PageData[Any]
+Read = TypeVar("Read")
 
 _FEWEST_PAGES = 9  # of a window that is cut
 _PAGES = range(4, 17)  # of a part
 _BLUR = timedelta(minutes=1)  # that neighbouring parts may have in common
 _GROWTH = 4.0  # of a part, as against one before
 
+_log = logging.getLogger(__name__)
 _whole: set[tuple[str, str]] = set()  # resources whose windows are not cut again in this process
 
 
@@ -53,7 +62,10 @@ def cut_into_parts(
     if incremental.step:
         pipe.replace_gen(_Parts(described, window, session, pipe.gen).steps)
     elif all_rows and _may_be_cut(described, incremental, window, session):
-        pipe.replace_gen(_Parts(described, window, session, pipe.gen).where_faster)
+        parts = _Parts(described, window, session, pipe.gen)
+        pipe.replace_gen(lambda: parts.or_halves(parts.where_faster()))
+    elif any(rule.action == "halve" for rule in described.endpoint.response_actions):
+        pipe.replace_gen(_Parts(described, window, session, pipe.gen).whole_or_halves)
 
 
 def _may_be_cut(described: Resource, incremental: Incremental, window: Window, session: ApiSession) -> bool:
@@ -103,17 +115,66 @@ class _Parts:
         parts = list(self._cuts.steps(self._window, self._step))
         pages = self._whole()  # sends nothing yet, but lets dlt know of the cursor
         if len(parts) == 1:
-            yield from pages
+            yield from self.or_halves(pages)
             return
+        yield from self._as_told(parts, "leave `step` out")
+
+    def whole_or_halves(self) -> Iterator[Page]:
+        """The pages of the window, or of its halves where the API says that it is too large."""
+        yield from self.or_halves(self._whole())
+
+    def or_halves(self, pages: Iterator[Page]) -> Iterator[Page]:
+        """Pages of the whole window, or of its halves where the API says that it is too large.
+
+        Args:
+            pages: Those of the whole window.
+        """
         try:
-            yield from self._side_by_side(
-                map(self._read, parts), Account(self._times, self._bounds, self._window)
-            )
-        except PartsError as error:
-            problem = PartsError(f"{error} Correct cursor_path and the bounds, or leave `step` out.")
+            first = next(pages, None)
+        except WindowTooLargeError as error:
+            halves = self._halves(self._window, error)
         else:
+            if first is not None:
+                yield first
+                yield from _not_halved(pages)
+            return
+        yield from self._as_told(halves, "do without `halve`")
+
+    def _as_told(self, parts: Iterable[Window], otherwise: str) -> Iterator[Page]:
+        """The pages of parts that the file or the API asks for."""
+        try:
+            yield from self._side_by_side(map(self._read_or_halves, parts), self._account())
+        except PartsError as error:
+            problem = PartsError(f"{error} Correct cursor_path and the bounds, or {otherwise}.")
+        else:
+            self._session.meter.stated = None  # what was stated is of a part
             return
         raise problem
+
+    def _read_or_halves(self, part: Window) -> Iterator[tuple[Window, Page | None]]:
+        """The pages of a part, or of its halves, and None after the last one of each."""
+        pages = self._read(part)
+        try:
+            first = next(pages)
+        except WindowTooLargeError as error:
+            halves = self._halves(part, error)
+        else:
+            yield first
+            yield from _not_halved(pages)
+            return
+        for half in halves:
+            yield from self._read_or_halves(half)
+
+    def _halves(self, part: Window, error: WindowTooLargeError) -> tuple[Window, Window]:
+        halves = self._cuts.halves(part)
+        if halves is None:
+            raise WindowTooLargeError(
+                f"{error}\nThis was for {part}, which is not halved: its halves would be shorter than `min`"
+                f" in endpoint.incremental ({self._least}), or than its `format` tells apart. Lower `min`, or"
+                " ask for less at once."
+            ) from None
+        _log.info("The API takes %s for too large, so that it is asked for in halves.", part)
+        return halves
 
     def where_faster(self) -> Iterator[Page]:
         """The pages of the window: in one piece where these are few, or the first does not tell how many."""
@@ -186,7 +247,7 @@ class _Parts:
 
     def _measured(self, part: Window, page: int) -> Iterator[tuple[Window, Page | None]]:
         rows = 0
-        for one in self._read(part):
+        for one in self._read_or_halves(part):
             rows += len(one[1] or ())
             yield one
         too_short = self._pages * page / max(rows, 1)
@@ -219,6 +280,20 @@ class _Parts:
             else:
                 page[:] = account.own(part, page)
                 yield page
+
+
+def _not_halved(pages: Iterator[Read]) -> Iterator[Read]:
+    """Pages after a first one, whose rows went on and must not come again."""
+    try:
+        yield from pages
+    except WindowTooLargeError as error:
+        problem = WindowTooLargeError(
+            f"{error}\nThe API said so after the first page, so the window was not halved. Write a `step` in"
+            " endpoint.incremental that it takes."
+        )
+    else:
+        return
+    raise problem
 
 
 def _size(one: tuple[Window, Page | None]) -> int:

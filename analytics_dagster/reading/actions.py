@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import requests
 
-from analytics_dagster.reading.errors import RefusedError, RequestError
+from analytics_dagster.reading.errors import RefusedError, RequestError, WindowTooLargeError
 from analytics_dagster.reading.expressions import Search
 from analytics_dagster.reading.outcomes import Outcomes, QuotaUsed, TryAgain, status_line
 from analytics_dagster.reading.quotas import seconds_until_new
@@ -58,6 +58,7 @@ class Rule:
             RequestError: If it says that it failed.
             TryAgain: If the request is to be sent again.
             QuotaUsed: If it is to be sent again when the quota is new.
+            WindowTooLargeError: If its window is to be halved.
         """
         described = self._described
         match described.action:
@@ -85,6 +86,11 @@ class Rule:
                     advice=f"\n{answer.beginning()}",
                     seconds=seconds_until_new(answer.headers, reset, timezone, datetime.now(UTC)),
                     max_wait=described.max_wait.total_seconds(),
+                )
+            case "halve":
+                raise WindowTooLargeError(
+                    f"{outcomes.describe(request)} was refused, as the window is too large:"
+                    f" {status_line(answer)}, by {self._place}.\n{answer.beginning()}"
                 )
             case "refresh_auth":
                 raise RefusedError(

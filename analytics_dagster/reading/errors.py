@@ -48,6 +48,12 @@ class TooLargeError(LoadError):
     permanent = True
 
 
+class WindowTooLargeError(LoadError):
+    """The API says that a window is too large to be asked for at once."""
+
+    permanent = True
+
+
 class TooSlowError(LoadError):
     """An answer takes longer than `client.max_response_time`."""
 

@@ -93,7 +93,7 @@ Waits = Annotated[
 ]
 
 
-Action = Literal["ignore", "no_data", "retry", "fail", "refresh_auth", "wait_quota"]
+Action = Literal["ignore", "no_data", "retry", "fail", "refresh_auth", "wait_quota", "halve"]
 
 
 class ResponseAction(Model):
@@ -111,6 +111,7 @@ class ResponseAction(Model):
                     "message_path": "message",
                 },
                 {"header": {"X-Error": "token_expired"}, "action": "refresh_auth"},
+                {"status_code": [400, 504], "action": "halve"},
                 {"status_code": 429, "action": "wait_quota", "max_wait": "30m", "reset": "day"},
             ]
         }
@@ -137,7 +138,7 @@ class ResponseAction(Model):
     action: Action = Field(
         description="ignore ends the pages here; no_data takes it for a page without rows; retry tries again;"
         " fail ends the run; refresh_auth fetches a new token once and tries again; wait_quota goes on when"
-        " the quota is new."
+        " the quota is new; halve asks for both halves of the window instead, down to incremental.min."
     )
     message: str | None = Field(
         default=None, description="With fail: what to tell people.", examples=["Ask Ann for access."]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from analytics_dagster.spec.api import Resource
 from analytics_dagster.spec.auth import Auth, SeveralAuth
-from analytics_dagster.spec.placeholders import Mistake
+from analytics_dagster.spec.placeholders import Mistake, bounds_sent
 from analytics_dagster.spec.problems import one_of
 from analytics_dagster.spec.tokens import FetchedToken
 
@@ -35,6 +35,28 @@ def mistakes(resource: Resource) -> Iterator[Mistake]:
                     (*place, key),
                     f"{key} belongs to `action: {action}`, and this is {rule.action}; leave it out",
                 )
+
+        if rule.action == "halve" and (problem := _not_halved(resource)):
+            yield Mistake((*place, "action"), f"there is no window to halve: {problem}")
+
+
+def _not_halved(resource: Resource) -> str | None:
+    """Why no window of a resource can be halved."""
+    endpoint, cursor = resource.endpoint, resource.endpoint.incremental
+    if resource.partitions is None or cursor is None:
+        return "only a resource with partitions reads windows; add partitions, or write fail"
+    if missing := {"start", "end"} - bounds_sent(endpoint):
+        return (
+            f"no request tells the API its {one_of(sorted(missing), last='and')}; give start_param and"
+            ' end_param, or write "{incremental.start_value}" and "{incremental.end_value}"'
+        )
+    if resource.is_child:
+        return "a child is asked for once for each row of its parent; take shorter partitions"
+    if cursor.row_order:
+        return "with row_order a window is read in one piece; leave row_order out"
+    if cursor.on_cursor_value_missing == "include":
+        return "a row without a cursor would come with both halves; write raise or exclude"
+    return None
 
 
 def without_token(resource: Resource, client: Auth | None) -> Iterator[Mistake]:

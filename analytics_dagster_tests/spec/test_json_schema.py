@@ -151,8 +151,9 @@ def test_every_example_of_a_response_action_is_good() -> None:
     part = SCHEMA["$defs"]["ResponseAction"]
     oauth2 = {"type": "oauth2", "access_token_url": "https://x.y", "client_id": "i", "client_secret": "s"}
     for example in part["examples"]:
-        endpoint = {"response_actions": [example], "auth": oauth2}
-        resource = {"name": "a", "write_disposition": "replace", "endpoint": endpoint}
+        cursor = {"cursor_path": "t", "start_param": "a", "end_param": "b"}
+        endpoint = {"response_actions": [example], "auth": oauth2, "incremental": cursor}
+        resource = {"name": "a", "partitions": {"every": "day", "start": "2024-01-01"}, "endpoint": endpoint}
         file = {"client": {"base_url": "https://x.y"}, "resources": [resource]}
         assert fits(file), example
         parse_text(json.dumps(file), "x.yaml")

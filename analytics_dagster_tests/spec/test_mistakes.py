@@ -624,6 +624,11 @@ RESOURCES: list[tuple[str, int, str, str]] = [
             ("status_code: 404, action: retry, max_wait: 1h", ".max_wait", "belongs to `action: wait_quota`"),
             ("status_code: 404, action: wait_quota, reset: week", ".reset", "hour or day, not 'week'"),
             ("status_code: 404, action: wait_quota, timezone: UTD", ".timezone", "did you mean `UTC`?"),
+            (
+                "status_code: 400, action: halve",
+                ".action",
+                "no window to halve: only a resource with partitions",
+            ),
             ("status_code: 403, action: refresh_auth", ".action", "no token to fetch anew"),
         )
     ),
@@ -1038,3 +1043,41 @@ def test_a_table_that_a_list_of_another_resource_may_have_is_refused() -> None:
     ]
     assert "those of a list in `orders` in line 5" in found[0].message
     assert "those of a list in `orders__items` in line 4" in found[1].message
+
+
+@pytest.mark.parametrize(
+    ("cursor", "others", "words"),
+    [
+        ("", "", "no request tells the API its end; give start_param and end_param"),
+        (", end_param: b, row_order: asc", "", "leave row_order out"),
+        (
+            ", end_param: b, on_cursor_value_missing: include",
+            "",
+            "a row without a cursor would come with both",
+        ),
+        (
+            ", end_param: b",
+            ", params: {p: '{resources.b.id}'}",
+            "once for each row of its parent; take shorter",
+        ),
+    ],
+)
+def test_a_window_that_cannot_be_halved(cursor: str, others: str, words: str) -> None:
+    found = problems(f"""\
+        client: {{base_url: 'https://x.y'}}
+        resource_defaults: {{primary_key: id, write_disposition: merge}}
+        resources:
+          - b
+          - name: a
+            partitions: {{every: day, start: 2024-01-01}}
+            endpoint:
+              response_actions:
+                - {{status_code: 400, action: halve}}
+              path: a
+              incremental: {{cursor_path: t, start_param: a{cursor}}}
+              data_selector: d{others.replace(", ", chr(10) + " " * 14, 1)}
+        """)
+    assert [(problem.line, problem.key) for problem in found] == [
+        (9, "resources[1].endpoint.response_actions[0].action")
+    ]
+    assert words in found[0].message
