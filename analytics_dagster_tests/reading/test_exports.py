@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from requests.auth import HTTPBasicAuth
 
 from analytics_dagster.reading.completion import Completion
 from analytics_dagster.reading.errors import ExportError, LoadError, PageError, RefusedError, RequestError
@@ -23,7 +24,7 @@ JOBS: dict[str, Any] = {
     "download": {"path": "{poll.files[*].url}"},
     "delete": {"path": "jobs/{create.id}"},
 }
-AUTH = {"Authorization": "Bearer hush-hush"}
+SECRETS: dict[str, Any] = {"headers": {"X-Key": "hush-hush"}, "auth": HTTPBasicAuth("ann", "hush-hush")}
 
 
 class Jobs(Door):
@@ -87,7 +88,7 @@ def lab_for(api: Door, files: Door) -> Lab:
 def test_an_export_is_made_once_and_read_to_the_end_of_its_last_file(files: Door) -> None:
     with door(Jobs(files, "queued", "running", "done")) as api:
         lab = lab_for(api, files)
-        rows = read(api.url, lab, JOBS, json={"from": "2024-01-01"}, headers=AUTH)
+        rows = read(api.url, lab, JOBS, json={"from": "2024-01-01"}, **SECRETS)
     assert rows == ROWS
     assert [(asked.method, asked.path) for asked in api.asked] == [
         ("POST", "/jobs"),
@@ -95,8 +96,8 @@ def test_an_export_is_made_once_and_read_to_the_end_of_its_last_file(files: Door
         ("DELETE", "/jobs/a%2Fb"),
     ]
     assert api.asked[0].json == {"from": "2024-01-01"}
-    assert all("authorization" in asked.headers for asked in api.asked)
-    assert all("authorization" not in asked.headers for asked in files.asked)
+    assert all({"authorization", "x-key"} <= asked.headers.keys() for asked in api.asked)
+    assert all({"authorization", "x-key"}.isdisjoint(asked.headers) for asked in files.asked)
     assert [asked.written_query for asked in files.asked] == ["signature=0123456789abcdef", ""]
     assert lab.waits == [5, 5]
     assert any("the export is `running` after 5.0 s" in (said or "") for said in lab.said)

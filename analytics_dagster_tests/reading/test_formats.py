@@ -241,12 +241,13 @@ def test_a_bomb_is_stopped() -> None:
 
 
 def test_a_cut_export_is_asked_for_again() -> None:
-    answers = [lines(ROWS) + b"terminated early", gzip.compress(lines(ROWS))[:-5], lines(ROWS)]
+    far = [{"id": n, "pad": "x" * 1000} for n in range(10_000)]  # more than is decoded at once
+    answers = [lines(far) + b"terminated early", lines(far)[:-5], lines(far)]
     described = ResponseFormat.model_validate({"format": "jsonl", "end_error": "terminated early"})
     with served(lambda _: (answers.pop(0), {})) as url:
         lab = Lab(url)
         watched = partial(UnpackedPages, Format(described))
-        assert lab.rows("/rows", {"type": "single_page"}, "$", watched=watched) == ROWS
+        assert lab.rows("/rows", {"type": "single_page"}, "$", watched=watched) == far
     assert lab.meter.retries == 2
 
 
