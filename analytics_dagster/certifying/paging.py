@@ -61,8 +61,9 @@ def other_page_size(probe: Probe) -> str:
         raise NotApplicable("there are too few rows")
     reading = probe.read(whole.window, resource=_of_size(probe, other))
     _same(probe, whole, reading, f"pages of {other}")
-    longest = max(len(page.rows) for page in whole.pages)
-    capped = f"; pages have {longest} at most, though {size} are asked for" if rows > longest < size else ""
+    full = [len(page.rows) for walk in whole.walks for page in walk[:-1]]
+    is_capped = full and max(full) < size
+    capped = f"; pages have {max(full)} at most, though {size} are asked for" if is_capped else ""
     return f"{rows:,} rows in pages of {size} and {other}{capped}"
 
 

@@ -80,6 +80,8 @@ class Flawed:
         if "offset" not in query:
             return self._after(rows, query.get("cursor"), int(query["limit"])), {}
         offset, limit = int(query["offset"]), int(query["limit"])
+        if self.flaw == "20 rows a page":
+            limit = min(limit, 20)
         if self.flaw == "no end" and offset >= len(rows):
             offset = 0
         total = len(rows) + (self.flaw == "a wrong total")

@@ -175,6 +175,12 @@ def test_a_flaw_that_a_load_shows_is_found(flaw: str, check: Check, monkeypatch:
     assert KEY not in verdicts[0].text
 
 
+def test_a_cap_of_pages_is_told_and_costs_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    [verdict] = certified("20 rows a page", WINDOWS, (paging.other_page_size,), monkeypatch)
+    assert verdict.outcome == "passed"
+    assert "pages have 20 at most, though 50 are asked for" in verdict.text
+
+
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
     monkeypatch.setenv("ACME_KEY", KEY)
