@@ -188,8 +188,8 @@ class Children:
         fields = ", ".join(f"`{name}`" for name in list(row)[:20])
         raise ContractError(
             f"a row of `{source.of}` has no field `{source.field}`, by which `{self._name}` is asked for. Its"
-            f" fields are {fields}. Correct the name; or, where the API leaves it out of some rows, write"
-            f" `records: {{fields: {{{source.field}: {source.field}}}}}` for `{source.of}`, to pass them."
+            f" fields are {fields}. Correct the name; or, to pass over rows that lack it, write for"
+            f" `{source.of}` `records: {{fields: {{{source.field}: {source.field}}}}}`."
         )
 
     def pages(self, asked: _Asked, read: Callable[[list[Any]], Iterator[Any]]) -> Iterator[Any]:
