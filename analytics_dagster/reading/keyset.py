@@ -63,6 +63,13 @@ class Keyset(dlt_paginators.BasePaginator):
         before, last = self._position, keys[-1] if keys else None
         if before is not None:
             self._refuse_skipped(keys, before, where)
+        known, new = self._at_edge, list[int]()
+        for index, (key, row) in enumerate(zip(keys, rows, strict=True)):
+            if key == before and known[mark := repr(row)]:
+                known[mark] -= 1
+            else:
+                new.append(index)
+        self._leads_on = self._leads_on or (before is not None and bool(new))
         if last is None or last == before:
             self._refuse_stuck(keys, where)
             self._has_next_page = False
@@ -72,15 +79,9 @@ class Keyset(dlt_paginators.BasePaginator):
                 f"The last row of a page of {where} has no `{missing}`, so the next page cannot be asked for."
                 " Correct keys in the paginator, or ask for rows that have it."
             )
-        known, new = self._at_edge, list[int]()
-        for index, (key, row) in enumerate(zip(keys, rows, strict=True)):
-            if key == before and known[mark := repr(row)]:
-                known[mark] -= 1
-            else:
-                new.append(index)
         if self._has_next_page:
             self._at_edge = Counter(repr(row) for key, row in zip(keys, rows, strict=True) if key == last)
-            self._leads_on, self._position, self._seen = before is not None, last, set(keys)
+            self._position, self._seen = last, set(keys)
             self._has_ties = self._has_ties or len(self._seen) < len(keys)
             self._length, self._longest = len(keys), max(self._longest, len(keys))
         return new
@@ -132,7 +133,7 @@ class Keyset(dlt_paginators.BasePaginator):
         """Whether a page of this length may have been cut there."""
         if length < self._longest:
             return False
-        if self._leads_on:  # so that a full page was seen
+        if self._leads_on:  # so that a page was seen that was full
             return True
         return length > 1 if self._limit is None else length >= self._limit
 

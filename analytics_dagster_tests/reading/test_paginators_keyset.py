@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from analytics_dagster.reading.errors import PageError
@@ -77,6 +77,7 @@ BY_BOTH: Any = {"params": {"since": "{page.at}", "after": "{page.id}", "both": 1
     limit=st.sampled_from([None, "size", "more"]),
     start=st.booleans(),
 )
+@example(times=[0, 1, 1, 1], size=2, inclusive=True, limit="more", start=False)
 def test_all_rows_come_once_or_it_fails(
     api: SortedApi, times: list[int], size: int, inclusive: bool, limit: str | None, start: bool
 ) -> None:
