@@ -230,7 +230,8 @@ def _endpoint(
         watched = partial(UnpackedPages, how)
         if endpoint.export:
             watched = partial(ExportPages, endpoint.export, api.client.base_url, how)
-            paginator = paginator or SimplePaginator(type="single_page")
+            # That of the client is for lists, and would write its offsets into the request for the export.
+            paginator = endpoint.paginator or SimplePaginator(type="single_page")
     key = resource.primary_key or ()
     incremental = endpoint.incremental
     return _given(

@@ -118,8 +118,12 @@ class Jobs(Door):
 
 def test_the_window_of_a_load_is_in_the_request_that_makes_the_export(store: Store) -> None:
     with door(Jobs()) as api:
-        load_into(store, file_of(api.url, store.api, JOBS), "rows", day(2))
+        of_client = "{base_url: URL, paginator: {type: offset, limit: 5}}"
+        text = (HEAD + indent(JOBS, "  ")).replace('{base_url: "URL"}', of_client)
+        file = parse_text(text.replace("URL", api.url).replace("NAME", store.api), "sandbox.yaml")
+        load_into(store, file, "rows", day(2))
     assert store.fetch("SELECT id FROM {}.rows") == [("1",)]
+    assert {asked.written_query for asked in api.asked} == {""}
     assert [(asked.method, asked.path) for asked in api.asked] == [
         ("POST", "/jobs"),
         ("GET", "/jobs/2024-01-02"),
