@@ -266,10 +266,11 @@ def validate(
 
 @app.command()
 def check(api: ApiName, resource: ResourceNames = None) -> None:
-    """Ask an API for one page of each resource, and say what works and what does not. Writes nothing.
+    """Ask an API for two pages of each resource, and say what works and what does not. Writes nothing.
 
-    Looks at credentials, `data_selector`, rows, primary key, cursor and total. With partitions it asks for
-    the last window that is over, and for the first one if that is empty.
+    Looks at credentials, `data_selector`, rows, primary key, cursor, total and second page, and with one more
+    request at whether the API keeps to bounds of time. With partitions it asks for the last window that is
+    over, and for the first one if that is empty.
 
     Exit codes: 0 all works; 1 something does not.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import zlib
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def write_things(sandbox: RunningSandbox, **said: str) -> None:
     write_api(RESOURCE.format(**{**usual, **said}))
 
 
-def test_check_asks_for_one_page_and_says_what_works(cli: Cli, sandbox: RunningSandbox) -> None:
+def test_check_asks_for_two_pages_and_says_what_works(cli: Cli, sandbox: RunningSandbox) -> None:
     write_things(sandbox)
     done = cli("check", "acme")
     assert (done.code, done.err) == (0, "")
@@ -61,11 +62,13 @@ def test_check_asks_for_one_page_and_says_what_works(cli: Cli, sandbox: RunningS
         "✓ GET /v1/events answers, credentials accepted",
         "✓ data_selector `data` matches",
         "✓ 10 rows on the first page of the day 2024-01-01",  # yesterday has none
-        "✓ primary key `id` is in every row",
+        "✓ primary key `id` is in every row, and unique",
         "✓ cursor `created_at` can be read",
+        "✓ 10 other rows on the second page",
         "✓ total `total` is 97",
+        "✓ the API filters by `created_at`: a later bound leaves older rows out",
     ]
-    assert len(sandbox.requests.list("/v1/events")) == 2
+    assert len(sandbox.requests.list("/v1/events")) == 4
 
 
 @pytest.mark.parametrize(
@@ -123,10 +126,10 @@ resources:
     done = cli("check", "acme", "--resource", "sessions")
     assert "10 rows on the first page, asked for the first row of `users`" in done.out
     assert done.code == 0
-    assert len(sandbox.requests.list("/v1/sessions")) == 1
+    assert len(sandbox.requests.list("/v1/sessions")) == 2
     done = cli("check", "acme", "--resource", "sites")
     assert "primary key `_for_each_since` is `for_each.since`, which the rows are asked for with" in done.out
-    assert (done.code, len(sandbox.requests.list("/v1/orders"))) == (0, 1)
+    assert (done.code, len(sandbox.requests.list("/v1/orders"))) == (0, 2)
 
 
 def test_check_misses_no_total_where_the_api_says_whether_more_comes(cli: Cli) -> None:
@@ -139,8 +142,10 @@ resources:
 """)
     with responses.RequestsMock() as api:
         api.get("https://api.example.com/things", json={"data": [{"id": 1}], "more": True})
+        api.get("https://api.example.com/things", json={"data": [{"id": 2}], "more": True})
         done = cli("check", "acme")
     assert done.code == 0
+    assert "✓ 1 other rows on the second page" in done.out
     assert "total" not in done.out
 
 
@@ -168,12 +173,84 @@ def test_check_says_where_pages_may_be_missed(cli: Cli, paginator: str, answer: 
 client: {{base_url: "https://api.example.com", paginator: {paginator}}}
 resources: [{{name: things, write_disposition: replace}}]
 """)
-    with responses.RequestsMock() as api:
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as api:
         api.get("https://api.example.com/things", json={"data": [{"id": 1}, {"id": 2}]} | answer)
+        api.get("https://api.example.com/things", json={"data": [{"id": 3}]})
         done = cli("check", "acme")
     assert done.code == 0
     assert (warning or "✓") in done.out
     assert bool(warning) == ("next page" in done.out)
+
+
+def test_check_finds_out_that_no_other_page_comes(cli: Cli) -> None:
+    write_api("""\
+client: {base_url: "https://api.example.com"}
+resources:
+  - name: things
+    write_disposition: replace
+    endpoint: {data_selector: data, paginator: {type: offset, limit: 2, offset_param: skip}}
+""")
+    with responses.RequestsMock() as api:  # which does not know `skip`
+        api.get("https://api.example.com/things", json={"data": [{"id": 1}, {"id": 2}]})
+        done = cli("check", "acme")
+    assert done.code == 1
+    assert "✓ 2 rows on the first page" in done.out
+    assert "✗ " in done.out
+    assert "Check the parameters' names" in done.out
+
+
+def test_check_says_that_a_key_is_none(cli: Cli) -> None:
+    write_api("""\
+client: {base_url: "https://api.example.com"}
+resources: [{name: things, primary_key: [kind, day], write_disposition: merge}]
+""")
+    row = {"kind": 1, "day": "2024-01-01"}
+    with responses.RequestsMock() as api:
+        api.get("https://api.example.com/things", json=[{**row, "site": site} for site in ("a", "b", "c")])
+        done = cli("check", "acme")
+    assert done.code == 1
+    assert "✗ primary key `kind, day` is that of an earlier row in 2 of 3 rows" in done.out
+
+
+@pytest.mark.parametrize(
+    ("cursor", "keeps", "said"),
+    [
+        ("", True, "✓ the API filters by `at`: a later bound leaves older rows out"),
+        ("", False, "on, 2 of 3 are older: the API does not filter by `at`"),
+        ("format: epoch_ms", True, "is 1970-01-20, as format: epoch_ms reads it"),
+        ("end_param: until", False, "1 of 3 rows are outside 2024-01-01"),
+    ],
+)
+def test_check_sees_whether_the_api_keeps_to_bounds(cli: Cli, cursor: str, keeps: bool, said: str) -> None:
+    has_windows = "end_param" in cursor
+    first = cursor if has_windows else f'initial_value: "2024-01-01T00:00:00Z", {cursor}'
+    write_api(f"""\
+client: {{base_url: "https://api.example.com"}}
+resources:
+  - name: things
+    primary_key: id
+    write_disposition: merge
+    endpoint:
+      data_selector: data
+      paginator: single_page
+      incremental: {{cursor_path: at, start_param: since, {first}}}
+    {"partitions: {every: month, start: 2024-01-01}" * has_windows}
+""")
+    times: list[Any] = ["2024-01-05T00:00:00Z", "2024-01-06T00:00:00Z", "2024-02-07T00:00:00Z"]
+    if "epoch_ms" in cursor:
+        times = [1_704_412_800, 1_704_499_200]
+
+    def answer(request: Any) -> tuple[int, dict[str, str], str]:
+        since = request.params["since"]
+        rows = [{"id": at, "at": at} for at in times if not keeps or isinstance(at, int) or at >= since]
+        is_late = has_windows and not since.startswith("2024-01")
+        return 200, {}, json.dumps({"data": [] if is_late else rows})
+
+    with responses.RequestsMock() as api:
+        api.add_callback("GET", "https://api.example.com/things", answer)
+        done = cli("check", "acme")
+    assert said in done.out
+    assert done.code == ("✓" not in said)
 
 
 def test_check_finds_out_that_the_first_page_is_not_all(cli: Cli) -> None:
@@ -286,6 +363,6 @@ def test_only_the_beginning_of_an_export_is_read(cli: Cli, *, packed: bool) -> N
     assert (checked.code, checked.err) == (0, "")
     lines = [line.strip() for line in checked.out.splitlines()[2:]]
     assert re.fullmatch(r"✓ \d\d,\d{3} rows at the beginning", lines.pop(1))
-    assert lines == ["✓ GET things answers", "✓ primary key `id` is in every row"]
+    assert lines == ["✓ GET things answers", "✓ primary key `id` is in every row, and unique"]
     assert (seen.code, seen.err) == (0, "")
     assert "bigint" in seen.out

@@ -108,8 +108,9 @@ class RecordedPages(BasePaginator):
             self._has_next_page = self._reading.is_whole = False
 
     def update_request(self, request: requests.Request) -> None:
-        """Turn the request into the one for the next page."""
-        self._pages.update_request(request)
+        """Turn the request into the one for the next page, if it is wanted: it may be sent at once."""
+        if self._has_next_page:
+            self._pages.update_request(request)
 
 
 def only_first(count: int) -> Callable[[Any], bool]:

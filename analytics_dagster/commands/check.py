@@ -1,35 +1,30 @@
-"""`check`: reads one page of each resource and says what works and what does not; writes nothing."""
+"""`check`: reads two pages of each resource and says what works and what does not; writes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from dlt.common import jsonpath
-from dlt.sources.rest_api import rest_api_source
 from rich.markup import escape
 
-from analytics_dagster.certifying.pages import Reading, RecordedPages, only_first
+from analytics_dagster.certifying.pages import Reading
 from analytics_dagster.commands.choice import all_windows, edge_text, find_api, find_resources
+from analytics_dagster.commands.filter_check import WHERE, Finding, filter_findings, read_pages
 from analytics_dagster.commands.progress import waits_shown
 from analytics_dagster.commands.terminal import CommandError, standard_error, standard_output
-from analytics_dagster.loading.children import ask_children
-from analytics_dagster.loading.cursor import ReadCursor
 from analytics_dagster.loading.destination import Destination
-from analytics_dagster.loading.failures import explained
 from analytics_dagster.loading.promises import broken_promise, way_of
 from analytics_dagster.loading.resolve import ResolvedApi, resolve
-from analytics_dagster.loading.source import api_session, rest_api_config, schema_name
 from analytics_dagster.reading.errors import CursorError, LoadError, PageError, SelectorError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sample import is_sample, sandbox_variables
 from analytics_dagster.spec import Resource, Window, families
 from analytics_dagster.spec.paginators import IN_HEADER
+from analytics_dagster.spec.problems import nearest
 
-_WHERE = "the first page"  # begins messages, under a heading that says more
 _ASKING = {
     "single_page",
     "offset",
@@ -40,16 +35,8 @@ _ASKING = {
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that works (True), does not (False), or could not be seen (None)."""
-
-    works: bool | None
-    text: str
-
-
 def check_api(name: str, resources: Sequence[str]) -> None:
-    """Read one page of each resource and show what works.
+    """Read two pages of each resource and show what works.
 
     Args:
         name: The API.
@@ -70,7 +57,7 @@ def check_api(name: str, resources: Sequence[str]) -> None:
         for resource in resolved.api.resources:
             if resource.name not in {one.name for one in wanted}:
                 continue
-            with waits_shown(standard_error(), f"{resource.name}: reading one page") as on_change:
+            with waits_shown(standard_error(), f"{resource.name}: reading its first pages") as on_change:
                 findings = [*_promise_findings(resource), *check_resource(resolved, resource, on_change)]
             console.print(f"[bold]{resource.name}[/]")
             for finding in findings:
@@ -89,7 +76,7 @@ def _promise_findings(resource: Resource) -> list[Finding]:
 def check_resource(
     resolved: ResolvedApi, resource: Resource, on_change: Callable[[Meter], None] = lambda _: None
 ) -> list[Finding]:
-    """Read one page of a resource: with partitions that of the last window that is over, else of the first.
+    """Read two pages of a resource: with partitions that of the last window that is over, else of the first.
 
     Args:
         resolved: The API, its templates filled in.
@@ -102,39 +89,15 @@ def check_resource(
         windows = [*dict.fromkeys((over[-1], over[0]))] if over else []
     findings = [Finding(None, "the first window is not over yet, so there is nothing to ask for")]
     for window in windows:
-        page, problem = _read_page(resolved, resource, window, on_change)
+        # An export has no pages, and only its beginning is read.
+        most = 1 if resource.endpoint.response else 2
+        page, problem = read_pages(resolved, resource, window, on_change, most)
         findings = _findings(resolved, resource, window, page, problem)
         if problem or page.rows:
+            if problem is None:
+                findings += filter_findings(resolved, resource, window, page.pages[0].rows, on_change)
             break
     return findings
-
-
-def _read_page(
-    resolved: ResolvedApi, resource: Resource, window: Window | None, on_change: Callable[[Meter], None]
-) -> tuple[Reading, LoadError | None]:
-    page = Reading(window)
-    session = api_session(resolved, Meter(on_change=on_change), sample=True)
-    config = cast("dict[str, Any]", rest_api_config(resolved, resource, session, window))
-    for entry in config["resources"]:
-        if not isinstance(entry, dict):  # the lists of values that stand for a parent
-            continue
-        endpoint: dict[str, Any] = cast("Any", entry)["endpoint"]
-        kept = page if entry["name"] == resource.name else Reading()
-        endpoint["paginator"] = RecordedPages(endpoint["paginator"], kept, 1, resolved.redact)
-    source = rest_api_source(cast("Any", config), name=schema_name(resolved.api, resource))
-    ask_children(source, resolved.api, resource, session, only_first=True)
-    for name, parent in source.resources.items():
-        if name != resource.name:
-            parent.add_filter(only_first(1))
-    if resource.endpoint.incremental:
-        source.resources[resource.name].add_step(ReadCursor(resource, None, forget=False))
-    try:
-        with explained(resolved.redact, _WHERE), session:
-            for _ in source:
-                pass
-    except LoadError as error:
-        return page, error
-    return page, None
 
 
 def _findings(
@@ -142,23 +105,27 @@ def _findings(
 ) -> list[Finding]:
     if not page.pages:
         nothing = Finding(None, f"{_parent(resolved, resource)} has no row to ask for")
-        return [Finding(False, str(problem).removeprefix(f"{_WHERE}: ")) if problem else nothing]
+        return [Finding(False, str(problem).removeprefix(f"{WHERE}: ")) if problem else nothing]
     endpoint = resource.endpoint
     signed = ", credentials accepted" if endpoint.auth or resolved.api.client.auth else ""
     found = [Finding(True, f"{endpoint.method} {endpoint.path} answers{signed}")]
     if isinstance(problem, SelectorError):
-        return [*found, Finding(False, str(problem).removeprefix(f"{_WHERE}: "))]
+        return [*found, Finding(False, str(problem).removeprefix(f"{WHERE}: "))]
     if endpoint.data_selector:
         found.append(Finding(True, f"data_selector `{endpoint.data_selector}` matches"))
     where = _where(resolved, resource, window)
     place = "at the beginning" if endpoint.response else "on the first page"
-    found.append(Finding(bool(page.rows) or None, f"{len(page.rows):,} rows {place}{where}"))
-    if page.rows and not isinstance(problem, PageError):  # which may come before `records` makes the rows
-        found += _key_findings(resolved, resource, page.rows)
+    rows = page.pages[0].rows
+    found.append(Finding(bool(rows) or None, f"{len(rows):,} rows {place}{where}"))
+    # Before the end of the first page, `records` may not have made the rows.
+    if rows and (len(page.pages) > 1 or not isinstance(problem, PageError)):
+        found += _key_findings(resolved, resource, rows)
         if endpoint.incremental and not problem:
             found.append(Finding(True, f"cursor `{endpoint.incremental.cursor_path}` can be read"))
     if problem:
-        found.append(Finding(False, str(problem).removeprefix(f"{_WHERE}: ")))
+        found.append(Finding(False, str(problem).removeprefix(f"{WHERE}: ")))
+    if len(page.pages) > 1 and not problem:
+        found.append(Finding(True, f"{len(page.pages[1].rows):,} other rows on the second page"))
     if isinstance(problem, CursorError) or problem is None:
         found += _paging_findings(resolved, resource, page)
     return found
@@ -180,6 +147,9 @@ def _where(resolved: ResolvedApi, resource: Resource, window: Window | None) -> 
 def _key_findings(resolved: ResolvedApi, resource: Resource, rows: Sequence[Any]) -> list[Finding]:
     given = families.taken(resource, families.by_name(resolved.api.resources))
     keys = [resource.primary_key] if isinstance(resource.primary_key, str) else resource.primary_key or []
+    fields: list[dict[str, Any]] = [
+        dict(cast("Any", row)) if isinstance(row, Mapping) else {} for row in rows
+    ]
     found: list[Finding] = []
     for key in keys:
         if key in given:
@@ -188,19 +158,36 @@ def _key_findings(resolved: ResolvedApi, resource: Resource, rows: Sequence[Any]
                 Finding(True, f"primary key `{key}` is `{of}.{name}`, which the rows are asked for with")
             )
             continue
-        lacking = sum(not isinstance(row, Mapping) or cast("Any", row).get(key) is None for row in rows)
-        text = (
-            "is in every row" if not lacking else f"is missing or null in {lacking:,} of {len(rows):,} rows"
-        )
-        found.append(Finding(not lacking, f"primary key `{key}` {text}"))
-    return found
+        if lacking := sum(row.get(key) is None for row in fields):
+            known = list(fields[0])
+            hint = nearest(key, known) or f"; the first row has {', '.join(known[:20]) or 'no fields'}"
+            text = f"primary key `{key}` is missing or null in {lacking:,} of {len(rows):,} rows{hint}"
+            found.append(Finding(False, text))
+    own = [key for key in keys if key not in given]
+    if not own or any(finding.works is False for finding in found):
+        return found
+    name, count = ", ".join(own), len(rows)
+    if not (several := count - len({repr([row[key] for key in own]) for row in fields})):
+        return [*found, Finding(True, f"primary key `{name}` is in every row, and unique")]
+    # Of two versions of a row, the cursor tells which is the later.
+    works = None if resource.endpoint.incremental else False
+    text = f"primary key `{name}` is that of an earlier row in {several:,} of {count:,} rows, and one stays"
+    return [
+        *found,
+        Finding(works, f"{text}; if they are different things, add a field that tells them apart"),
+    ]
 
 
 def _paging_findings(resolved: ResolvedApi, resource: Resource, page: Reading) -> list[Finding]:
     paginator = resource.endpoint.paginator or resolved.api.client.paginator
     if resource.endpoint.response and not paginator:  # an export needs none
         return []
-    if page.is_whole and len(page.rows) > 1 and not (paginator and paginator.type in _ASKING):
+    if (
+        page.is_whole
+        and len(page.pages) == 1
+        and len(page.rows) > 1
+        and not (paginator and paginator.type in _ASKING)
+    ):
         without = "" if paginator else "no paginator is given, and "
         return [Finding(None, f"{without}the answer names no next page: this one would be all")]
     path = paginator.total_path if paginator else None
