@@ -88,14 +88,14 @@ def path_for_dlt(path: str) -> str:
     """A path without braces but those of placeholders; for those of its text, `{{` and `}}`, `%7B` and `%7D`.
 
     dlt formats a path twice, so that a brace of its text would begin a placeholder after all. It does not
-    encode what it puts there, so that is marked as a `VALUE`, except where it may be a whole URL. What comes
-    from a row is one segment, unless `!s` is written behind its name.
+    encode what it puts there, so that is marked as a `VALUE`, except where it may be a whole URL. A `/` stays
+    one, as with dlt, unless `!e` is written behind the name.
     """
     written = ""
     for text, field, _, conversion in Formatter().parse(path):
         written += text.replace("{", "%7B").replace("}", "%7D")
         if field is not None:
-            mark = ONE_SEGMENT if field.startswith("resources.") and not conversion else "\x02"
+            mark = ONE_SEGMENT if conversion == "e" else "\x02"
             written += f"{mark}{{{field}}}\x03" if written else f"{{{field}}}"
     return written
 

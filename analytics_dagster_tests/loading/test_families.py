@@ -30,14 +30,14 @@ resources:
   write_disposition: replace
   endpoint: {path: accounts}
 - name: projects
-  endpoint: {path: "accounts/{resources.accounts.id}/projects"}
+  endpoint: {path: "accounts/{resources.accounts.id!e}/projects"}
 - name: items
   primary_key: [_accounts_id, _projects_id, site, id]
   include_from_parent: [id, accounts.id]
   records: {fields: {owner: {parent: accounts.owner.name}, site: {parent: for_each.site}}}
   for_each: {site: [a, "b c"]}
   endpoint:
-    path: "accounts/{resources.accounts.id}/projects/{resources.projects.id}/items"
+    path: "accounts/{resources.accounts.id!e}/projects/{resources.projects.id!e}/items"
     params: {site: "{for_each.site}"}
     response_actions: [{status_code: 404, action: ignore}]
 - name: users
