@@ -207,3 +207,20 @@ def test_an_answer_past_the_end_ends_a_keyset_too(api: SortedApi) -> None:
         assert len(read(url, {"type": "keyset", "keys": "id", "past_end": past_end}, query)) == 3
         with pytest.raises(Exception, match=r"write `past_end: \{status_code: 404\}`"):
             read(url, {"type": "keyset", "keys": "id"}, query)
+
+
+def test_ties_that_an_api_leaves_out_are_noticed_where_two_were_seen(api: SortedApi) -> None:
+    api.rows = [{"id": n, "at": at} for n, at in enumerate([1, 1, 2, 2, 3])]
+    api.size, api.inclusive = 3, False
+    with pytest.raises(PageError, match=r"same `at`, and a page begins behind.*some may be skipped"):
+        read(api.url, {"type": "keyset", "keys": "at"}, BY_AT)
+
+
+def test_keys_may_go_into_a_header_alone() -> None:
+    def answer(asked: Asked) -> Answer:
+        after = int(asked.headers.get("X-After", 0))
+        return {"data": [{"id": after + 1}] if after < 3 else []}, {}
+
+    with served_whole(answer) as url:
+        rows = read(url, {"type": "keyset", "keys": "id"}, {"headers": {"X-After": "{page.id}"}})
+    assert [row["id"] for row in rows] == [1, 2, 3]

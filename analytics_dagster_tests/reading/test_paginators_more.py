@@ -216,3 +216,15 @@ def test_pages_that_shift_under_newest_first_are_noticed(total: Any) -> None:
     api.before_page = lambda page: rows.insert(0, {"id": 250, "createdAt": ""}) if page == 2 else None
     with pytest.raises(UnstableError, match="1 rows came on two pages"):
         api.read({"type": "page_number", **total}, key=["id"])
+
+
+def test_an_answer_past_the_end_does_not_hide_that_pages_are_missing() -> None:
+    api = PagedApi("page_number", 200, around=lambda _: {"pages": 9})
+
+    def answer(query: dict[str, str]) -> Answer:
+        document, headers = api(query)
+        return (document, headers) if document["data"] else ({}, {":status": "404"})
+
+    paginator = {"type": "page_number", "total_path": "pages", "past_end": {"status_code": 404}}
+    with served(answer) as url, pytest.raises(PageError, match="the API states 9 pages, and page 2 was the"):
+        Lab(url).rows("/rows", paginator)
