@@ -64,6 +64,7 @@ def test_days_of_the_sites_time_zone_load_whole_and_once(
         for source in ("Direct / None", "Google", "news.ycombinator.com")
     ]
     assert load_into(stored, file, "pages", days[2]).counts == [5]
+    assert all(start == end for start, end in plausible.asked), "a day is asked for alone"
 
 
 def test_a_day_becomes_what_plausible_has_later(

@@ -49,6 +49,7 @@ class Plausible:
         self.zone = ZoneInfo(timezone)
         self.quota = quota
         self.cap = cap
+        self.asked: list[list[str]] = []
 
     def app(self) -> Starlette:
         return Starlette(routes=[Route("/api/v2/query", self._query, methods=["POST"])])
@@ -65,6 +66,7 @@ class Plausible:
         if query["site_id"] != self.site:
             return _error(401, "Invalid API key or site ID. Please make sure you're using a valid API key.")
         start, end = query["date_range"]
+        self.asked.append([start, end])
         if end < start:
             return _error(400, f"#/date_range: Invalid date range {[start, end]}")
         found = [visit for visit in self.visits if start <= self._value(visit, "time:day") <= end]
