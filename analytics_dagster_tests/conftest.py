@@ -3,6 +3,7 @@
 import os
 from collections.abc import Generator
 from contextlib import ExitStack
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import psycopg2
@@ -13,6 +14,8 @@ os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
 
 from analytics_dagster.sandbox import RunningSandbox, running_sandbox
 from analytics_dagster_tests.postgres import own_database
+
+get_temp_dir()  # for sockets of processes, before a test has a directory whose path is too long for them
 
 
 @pytest.fixture(autouse=True)

@@ -292,7 +292,7 @@ def _kill(rng: Random) -> Kill:
         case chance if chance < 0.7:
             return Kill("page", rng.randrange(1, 6))
         case chance if chance < 0.75:
-            return Kill("row", rng.randrange(1, 30))
+            return Kill("row", rng.randrange(1, 8))
         case chance if chance < 0.85:
             return Kill(rng.choice(["normalize", "load", "end"]), 1)
         case _:

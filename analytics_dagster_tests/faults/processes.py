@@ -26,6 +26,7 @@ from dlt.normalize.normalize import Normalize
 from dlt.pipeline.pipeline import Pipeline
 
 from analytics_dagster.loading import duckdb_file
+from analytics_dagster.loading.arrow import ArrowTables
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.load import load
 from analytics_dagster.loading.normalizer import DataItemNormalizer
@@ -159,6 +160,7 @@ def _arm(kill: Kill) -> None:
             _count_calls(WatchedPaginator, "update_state", before=count)
         case "row":
             _count_calls(DataItemNormalizer, "_flatten", before=count)
+            _count_calls(ArrowTables, "_table", before=count)  # many rows at once, of one table
         case "statement":
             for client in (DuckDbSqlClient, Psycopg2SqlClient):
                 _count_calls(client, "execute_query", before=count)

@@ -19,7 +19,7 @@ ORDERS = """
       primary_key: id
       write_disposition: merge
 """
-STEPS = [Kill("page", 1), Kill("row", 5), Kill("normalize", 1), Kill("load", 1), Kill("end", 1)]
+STEPS = [Kill("page", 1), Kill("row", 2), Kill("normalize", 1), Kill("load", 1), Kill("end", 1)]
 
 
 def test_all_is_as_before_or_as_after(sandbox: RunningSandbox, store: Store, tmp_path: Path) -> None:

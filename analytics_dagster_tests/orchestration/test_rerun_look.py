@@ -63,7 +63,9 @@ def test_a_look_that_breaks_halfway_is_made_up_for(lab: Lab, monkeypatch: pytest
     build_request, calls = rerun.build_request, iter((True, True, False))
 
     with monkeypatch.context() as broken:
-        broken.setattr(rerun, "build_request", lambda *args: build_request(*args) if next(calls) else 1 / 0)
+        broken.setattr(
+            rerun, "build_request", lambda *a, **b: build_request(*a, **b) if next(calls) else 1 / 0
+        )
         with pytest.raises(ZeroDivisionError):
             lab.tick()
     assert asked(lab.tick()) == [("shop_day", ["events"], day) for day in DAYS]
