@@ -10,6 +10,7 @@ from urllib.parse import quote
 from requests import Request
 
 from analytics_dagster.reading.actions import Actions
+from analytics_dagster.reading.errors import ContractError
 from analytics_dagster.spec import Endpoint
 from analytics_dagster.spec.placeholders import ONE_SEGMENT, VALUE
 
@@ -50,6 +51,9 @@ class Completion:
 
         Args:
             request: Made from what `described_for_dlt` gives.
+
+        Raises:
+            ContractError: If a value would lead to another place of the path.
         """
         request.method = self.method
         if self.actions is not None:
@@ -61,7 +65,14 @@ class Completion:
 
 
 def _encoded(value: re.Match[str]) -> str:
-    return quote(value[2], safe=_IN_SEGMENTS if value[1] == ONE_SEGMENT else f"/{_IN_SEGMENTS}")
+    if value[1] == ONE_SEGMENT:
+        return quote(value[2], safe=_IN_SEGMENTS)
+    if not {".", ".."}.isdisjoint(value[2].split("/")):
+        raise ContractError(
+            f"a value for the path is `{value[2]:.80}`, in which `..` or `.` means another place. Write"
+            " `!e` behind the name of its placeholder, so that the `/` in it is encoded."
+        )
+    return quote(value[2], safe=f"/{_IN_SEGMENTS}")
 
 
 def _as_in_json(value: Any) -> Any:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import dlt
 import pytest
+from dlt.extract.exceptions import ResourceExtractionError
 
 from analytics_dagster.loading.cursor import CountRows, cursor_column
 from analytics_dagster.loading.resolve import resolve
@@ -188,3 +189,5 @@ def test_a_slash_in_the_value_of_a_parent_parts_the_path_unless_the_file_says_ot
             parent="a/b c",
         )
         assert urlsplit(request.path).path == f"/v1/{arrived}"
+    with pytest.raises(ResourceExtractionError, match=r"`a/\.\./b`, in which.*Write `!e`"):
+        sent(f'path: "in/{{resources.parents.id}}/x"\nparams: {{s: {BOUND}}}', parent="a/../b")
