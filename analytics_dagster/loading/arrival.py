@@ -25,7 +25,8 @@ class Arrival:
     Rows are staged and then merged or put in place of others, except those that are only appended: `stored`
     are those that were staged or appended. `expected` are the rows that the table should have for them, one
     for each primary key, and `there` those that it has; a newer version of a row will do. `left` are rows
-    that this load should have replaced. A schema contract may discard rows on their way.
+    that this load should have replaced, and `newer` those of other windows that kept an older version out of
+    this one. A schema contract may discard rows on their way.
     """
 
     read: int
@@ -34,6 +35,18 @@ class Arrival:
     expected: int | None = None
     there: int | None = None
     left: int | None = None
+    newer: int | None = None
+
+    @property
+    def doubt(self) -> str | None:
+        """What is right if the API's rows only ever get a later cursor; None if all is right in any case."""
+        if not self.newer:
+            return None
+        return (
+            f"{self.newer:,} rows that came have a version with a later cursor in the destination, in another"
+            " window, and stayed out. If the API moved them back, load both windows in one run: the one that"
+            " they left lets them go when it is loaded"
+        )
 
     @property
     def problem(self) -> str | None:
@@ -78,13 +91,14 @@ def count_arrived(prepared: PreparedLoad, windows: Sequence[Window], *, full_ref
         with client.with_staging_dataset():
             staging = client.make_qualified_table_name(name)
         given = resource.primary_key or []
-        keys = ", ".join(map(quoted, [given] if isinstance(given, str) else given))
+        key_columns = list(map(quoted, [given] if isinstance(given, str) else given))
+        keys = ", ".join(key_columns)
         cursor = cursor_column(resource)
-        scope: str | None = None
-        if fresh:
-            scope = "1 = 1"
-        elif window and cursor and resource.rerun_mode == "replace_window":
-            scope = within(client, quoted(cursor), window)
+        at = quoted(cursor) if cursor else None
+        replaced = window if at and resource.rerun_mode == "replace_window" else None
+        scope = "1 = 1" if fresh else None
+        if replaced and at:
+            scope = within(client, at, replaced)
         counts: dict[str, str] = {}
         if not staged:
             counts["stored"] = f"{table} WHERE {quoted(C_DLT_LOAD_ID)} IN ({_load_ids(prepared, client)})"
@@ -98,6 +112,13 @@ def count_arrived(prepared: PreparedLoad, windows: Sequence[Window], *, full_ref
                 counts["there"] = f"{table} WHERE ({keys}) IN ({came})"
                 if scope:
                     counts["left"] = f"{table} WHERE {scope} AND ({keys}) NOT IN ({came})"
+                if replaced:
+                    same = " AND ".join(f"present.{key} = came.{key}" for key in key_columns)
+                    elsewhere = f"NOT ({within(client, f'present.{at}', replaced)})"
+                    counts["newer"] = (
+                        f"{staging} AS came JOIN {table} AS present ON {same}"
+                        f" WHERE present.{at} > came.{at} AND {elsewhere}"
+                    )
             elif scope:
                 counts["expected"] = staging
                 counts["there"] = f"{table} WHERE {scope}"

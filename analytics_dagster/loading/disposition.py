@@ -33,6 +33,7 @@ def disposition(
     naming: NamingConvention,
     window: Window | None = None,
     *,
+    run: Window | None = None,
     full_refresh: bool = False,
 ) -> Any:
     """dlt's write disposition for one load.
@@ -45,17 +46,18 @@ def disposition(
         client: Writes names and values as the destination wants them.
         naming: Turns names of fields and resources into those of columns and tables.
         window: What is read; None for everything, or what is new since the stored cursor.
+        run: What the run reads, of which `window` is a part; None if that is all of it.
         full_refresh: Without a window: replace all rows.
     """
     all_go = starts_over(resource, window, full_refresh=full_refresh)
     if not merges(resource, window, full_refresh=full_refresh):
         return "replace" if all_go else resource.write_disposition
-    conditions = _Conditions(resource, client, naming)
+    conditions = _Conditions(resource, client, naming, window, run)
     return {
         "disposition": "merge",
         "strategy": "delete-insert",
         "source_filter": _ALL if all_go else conditions.may_come(),
-        "destination_scope": _ALL if all_go else conditions.must_go(window),
+        "destination_scope": _ALL if all_go else conditions.must_go(),
     }
 
 
@@ -74,15 +76,24 @@ def within(client: SqlClientBase[Any], column: str, window: Window) -> str:
 
 
 class _Conditions:
-    """The conditions of a merge in SQL. Only the window's bounds in them differ from load to load."""
+    """The conditions of a merge in SQL. Only the bounds of windows in them differ from load to load."""
 
-    def __init__(self, resource: Resource, client: SqlClientBase[Any], naming: NamingConvention) -> None:
+    def __init__(
+        self,
+        resource: Resource,
+        client: SqlClientBase[Any],
+        naming: NamingConvention,
+        window: Window | None,
+        run: Window | None,
+    ) -> None:
         def columns(fields: str | Sequence[str] | None) -> list[str]:
             listed = [fields] if isinstance(fields, str) else fields or []
             return [client.escape_column_name(naming.normalize_path(field)) for field in listed]
 
-        self._resource = resource
         self._client = client
+        self._replaces = resource.rerun_mode == "replace_window"
+        self._window = window
+        self._run = run
         self._keys = columns(resource.primary_key)
         self._merge_keys = columns(resource.merge_key)
         self._cursor = next(iter(columns(cursor_column(resource))), None)
@@ -92,6 +103,9 @@ class _Conditions:
     def may_come(self) -> str:
         """The staged rows that are no older versions of rows that the destination has.
 
+        With `replace_window`, those that the run is to replace by other windows do not count: one that came
+        back from such a window would else be left out here, and let go there.
+
         The destination's columns get other names here, so that the plain ones mean those of the staged row
         wherever dlt puts the condition.
         """
@@ -100,12 +114,18 @@ class _Conditions:
         present = {f"_present_{number}": key for number, key in enumerate(self._keys)}
         columns = ", ".join(f"{key} AS {name}" for name, key in present.items())
         same = " AND ".join(f"{name} = {key}" for name, key in present.items())
+        newer = f"_present_cursor > {self._cursor}"
+        if self._replaces and self._window and self._run and self._run != self._window:
+            in_run, in_window = (
+                within(self._client, "_present_cursor", one) for one in (self._run, self._window)
+            )
+            newer += f" AND NOT ({in_run} AND NOT ({in_window}))"
         return (
             f"NOT EXISTS (SELECT 1 FROM (SELECT {columns}, {self._cursor} AS _present_cursor"  # noqa: S608
-            f" FROM {self._table}) AS _present WHERE {same} AND _present_cursor > {self._cursor})"
+            f" FROM {self._table}) AS _present WHERE {same} AND {newer})"
         )
 
-    def must_go(self, window: Window | None) -> str:
+    def must_go(self) -> str:
         """The destination's rows that others replace.
 
         With `replace_window` these are the rows of the window that did not come, too. Rows that came are
@@ -119,9 +139,9 @@ class _Conditions:
         if self._merge_keys:
             keys = ", ".join(self._merge_keys)
             conditions.append(f"({keys}) IN ({came.format(keys)})")
-        if window is not None and self._resource.rerun_mode == "replace_window":
+        if self._window is not None and self._replaces:
             assert self._cursor is not None
-            condition = within(self._client, self._cursor, window)
+            condition = within(self._client, self._cursor, self._window)
             if self._keys:
                 keys = ", ".join(self._keys)
                 condition += f" AND ({keys}) NOT IN ({came.format(keys)})"

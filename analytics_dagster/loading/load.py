@@ -121,6 +121,7 @@ def prepare_load(
     windows: Sequence[Window] = (),
     destination: Destination | None = None,
     *,
+    run: Window | None = None,
     full_refresh: bool = False,
     auth: Mapping[str, str] | None = None,
     values: Mapping[str, str] | None = None,
@@ -136,6 +137,7 @@ def prepare_load(
         windows: Neighbouring windows that are read as one and committed together; none for a resource
             without partitions.
         destination: Where rows go.
+        run: What this load and others read one after another, where it is not the only one.
         full_refresh: For a resource without partitions: read everything and replace what is there.
         auth: Fields that replace those of the file's `client.auth`.
         values: Values for the file's templates that come before the environment.
@@ -181,7 +183,7 @@ def prepare_load(
         client = pipeline.sql_client()
         for secret in secrets_of(client):
             resolved.redact.hide(secret)
-        hint = disposition(resource, client, naming, window, full_refresh=full_refresh)
+        hint = disposition(resource, client, naming, window, run=run, full_refresh=full_refresh)
         source.resources[resource_name].apply_hints(write_disposition=hint)
         source.resources[resource_name].add_step(RefuseChanges(file, resource_name, starts_over=fresh))
         # Parquet is many times faster than dlt's default for DuckDB; elsewhere it needs further packages.

@@ -21,11 +21,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checked:
-    """The verdict on what one step of a run committed; `arrival` is None where nothing could be counted."""
+    """The verdict on what one step of a run committed; `arrival` is None where nothing could be counted.
+
+    `is_lost` says that rows are missing or there wrongly, not only that nobody knows.
+    """
 
     windows: Sequence[Window]
     arrival: Arrival | None
     problem: str | None
+
+    @property
+    def is_lost(self) -> bool:
+        return bool(self.arrival and self.arrival.problem)
 
 
 def check_spec(key: dg.AssetKey) -> dg.AssetCheckSpec:
@@ -52,9 +59,10 @@ def check_step(prepared: PreparedLoad, windows: Sequence[Window], *, full_refres
     except Exception as error:  # noqa: BLE001 - the rows are committed; a run that fails would load them again
         _log.debug("Rows could not be counted: %s", error)
         return Checked(windows, None, f"the rows could not be counted: {type(error).__name__}")
-    if arrival.problem:
-        _log.warning("Check %s: %s.", NAME, arrival.problem)  # also if a later step fails the run
-    return Checked(windows, arrival, arrival.problem)
+    problem = arrival.problem or arrival.doubt
+    if problem:
+        _log.warning("Check %s: %s.", NAME, problem)  # also if a later step fails the run
+    return Checked(windows, arrival, problem)
 
 
 def check_result(key: dg.AssetKey, file: ApiFile, steps: Sequence[Checked]) -> dg.AssetCheckResult:
@@ -90,9 +98,8 @@ def check_result(key: dg.AssetKey, file: ApiFile, steps: Sequence[Checked]) -> d
         passed=not failed,
         asset_key=key,
         check_name=NAME,
-        # What could not be counted may well be there.
         severity=dg.AssetCheckSeverity.ERROR
-        if any(step.arrival for step in failed)
+        if any(step.is_lost for step in failed)
         else dg.AssetCheckSeverity.WARN,
         description=description,
         metadata=metadata,

@@ -73,6 +73,7 @@ def materialize(
     )
     definition = context.assets_def.partitions_def
     windows = [window_of(cast("dg.TimeWindowPartitionsDefinition", definition), name) for name in keys]
+    whole = Window(windows[0].start, windows[-1].end) if windows else None
     steps: list[_Step] = []
     done = 0
     checks = context.selected_asset_check_keys
@@ -89,6 +90,7 @@ def materialize(
             resource_name,
             step,
             destination.destination(),
+            run=whole,
             full_refresh=config.full_refresh,
             auth=credentials.auth(),
             values=credentials.variables(),

@@ -75,7 +75,7 @@ def draw(seed: int) -> History:
     changes = {source.name: source.change() for source in sources if rng.random() < 0.3}
     loads = tuple(Load(one.name, one.all_windows) for one in endpoints)
     if by_dagster:
-        loads = _each_window(endpoints[0])
+        loads = _run(endpoints[0])
     last = Process(loads, place=rng.randrange(2), by_dagster=by_dagster)
     return History(seed, rng.choice([100, 100, 100, 4, 9]), endpoints, (*steps, Step(changes, (last,))))
 
@@ -258,7 +258,7 @@ def _process(rng: Random, sources: list[_Source], *, dies: bool, by_dagster: boo
     source = rng.choice(sources)
     endpoint = source.endpoint
     if by_dagster:
-        loads = _each_window(endpoint)[rng.randrange(len(endpoint.windows) or 1) :]
+        loads = _run(endpoint, rng.randrange(len(endpoint.windows) or 1))
     else:
         loads = tuple(_load(rng, rng.choice(sources).endpoint) for _ in range(rng.choice([1, 1, 1, 2])))
     return Process(
@@ -270,8 +270,14 @@ def _process(rng: Random, sources: list[_Source], *, dies: bool, by_dagster: boo
     )
 
 
-def _each_window(endpoint: Endpoint) -> tuple[Load, ...]:
-    return tuple(Load(endpoint.name, window) for window in endpoint.windows or (None,))
+def _run(endpoint: Endpoint, first: int = 0) -> tuple[Load, ...]:
+    """What Dagster loads of an endpoint: its windows from one on, that one by itself; or all at once."""
+    if not endpoint.windows:
+        return (Load(endpoint.name),)
+    alone, *others = endpoint.windows[first:]
+    loads = [alone, Window(others[0].start, others[-1].end)] if others else [alone]
+    run = Window(loads[0].start, loads[-1].end)
+    return tuple(Load(endpoint.name, window, run) for window in loads)
 
 
 def _load(rng: Random, endpoint: Endpoint) -> Load:

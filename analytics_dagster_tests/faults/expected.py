@@ -67,9 +67,13 @@ def after(
     if endpoint.way == "replace_window_without_key":
         return State(_sorted([*held, *(row.name for row in rows)]))
     by_number = {name.number: name for name in held}
+    # What other windows of the run are to replace leaves nothing out.
+    others = load.run if endpoint.way == "replace_window" else None
     for row in rows:
         old = by_number.get(row.name.number)
-        if old is None or not endpoint.has_cursor or all_rows[old].at <= row.at:
+        before = all_rows[old].at if old else row.at
+        replaced = others and load.window and before in others and before not in load.window
+        if not endpoint.has_cursor or before <= row.at or replaced:
             by_number[row.name.number] = row.name
     return _at_newest(endpoint, replace(state, rows=_sorted(by_number.values())), rows)
 

@@ -149,10 +149,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Load:
-    """One load: a window of an endpoint, or what its way of loading says."""
+    """One load: a window of an endpoint, or what its way of loading says; `run` is that of all its run."""
 
     endpoint: str
     window: Window | None = None
+    run: Window | None = None
     full_refresh: bool = False
 
 

@@ -264,10 +264,6 @@ class _Player:
             if endpoint.has_cursor and endpoint.key:
                 # What went back in time counts as an older version, which replaces none.
                 wanted = self._newest(endpoint.name, wanted, held)
-            if endpoint.way == "replace_window":
-                # Such a version did not come with its window, and that of the newer one let the newer one go.
-                went_back = self._went_back(endpoint.name)
-                wanted = {name: at for name, at in wanted.items() if name in held or name not in went_back}
             extra = set(held) - wanted.keys() if endpoint.way in _EXACT else set[Version]()
             for what, names in (("lacks", wanted.keys() - set(held)), ("still has", extra)):
                 if names:
@@ -289,18 +285,6 @@ class _Player:
             if name.number in newest and at > newest[name.number][0]:
                 newest[name.number] = (at, name)
         return {name: at for at, name in newest.values()}
-
-    def _went_back(self, endpoint: str) -> set[Version]:
-        """The versions with an earlier cursor than one before them."""
-        rows = self._source.all[endpoint].values()
-        return {
-            row.name
-            for row in rows
-            if any(
-                old.name.number == row.name.number and old.name.version < row.name.version and old.at > row.at
-                for old in rows
-            )
-        }
 
     def tidy(self) -> None:
         """Make a shared destination as it was."""

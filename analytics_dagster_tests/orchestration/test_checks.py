@@ -13,7 +13,7 @@ import pytest
 from analytics_dagster.loading import load
 from analytics_dagster.orchestration.build import build_defs
 from analytics_dagster.orchestration.rerun import FAILURE_KIND
-from analytics_dagster.sandbox import Fault, RunningSandbox
+from analytics_dagster.sandbox import Fault, RunningSandbox, running_sandbox
 from analytics_dagster.spec import parse_text
 
 FILE = """
@@ -105,6 +105,40 @@ def test_a_range_has_one_verdict_with_those_of_its_steps(run: Run, losing: None)
     )
     assert remedy in verdict.description
     assert "apis/shop.yaml" in verdict.description
+
+
+REPLACING = FILE.replace("created_", "updated_") + "    on_rerun: replace_window\n"
+
+
+def test_rows_that_the_api_moves_back_are_there_after_a_range_and_told_of_after_one_window(
+    sandbox: RunningSandbox,
+) -> None:
+    def run(source: RunningSandbox, **options: Any) -> Any:
+        defs = build_defs([parse_text(REPLACING.format(url=source.url), Path("apis/shop.yaml"))])
+        job = defs.resolve_job_def("shop_day")
+        [verdict] = verdicts(job.execute_in_process(asset_selection=[EVENTS], **options))
+        return verdict
+
+    def stored() -> list[Any]:
+        with duckdb.connect("analytics.duckdb", read_only=True) as connection:
+            return sorted(connection.execute("SELECT id, name FROM shop.events").fetchall())
+
+    def truth(source: RunningSandbox) -> list[Any]:
+        rows = source.data.truth("events", updated_before="2024-01-05T00:00:00Z")
+        return sorted((row["id"], row["name"]) for row in rows)
+
+    first = [row["id"] for row in sandbox.data.truth("events", updated_before="2024-01-02T00:00:00Z")]
+    sandbox.data.update("events", ids=first[:2], at="2024-01-04T12:00:00Z")
+    with running_sandbox() as moved_back:
+        assert truth(moved_back) != truth(sandbox)
+        for source in (sandbox, moved_back, sandbox):
+            assert run(source, tags=RANGE).passed
+            assert stored() == truth(source)
+
+        verdict = run(moved_back, partition_key="2024-01-01")
+    assert (verdict.passed, verdict.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "2 rows that came have a version with a later cursor in the destination" in verdict.description
+    assert stored() == truth(sandbox)
 
 
 def test_assets_can_be_run_without_their_checks(run: Run) -> None:
