@@ -29,6 +29,7 @@ from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 from analytics_dagster.loading.columns import UnfitError, arrow_column, is_plain, random_ids
 from analytics_dagster.loading.nested import RowTable, row_tables
 from analytics_dagster.loading.normalizer import DECLARED, MOST_COLUMNS, MOST_TABLES, kept_text
+from analytics_dagster.loading.values import destination_name
 
 pa = cast("Any", pyarrow)
 
@@ -52,9 +53,10 @@ class ArrowTables:
         nowhere = cast("Any", None)
         config: Any = SimpleNamespace(destination_capabilities=self._caps)
         self._rows: Any = JsonLItemsNormalizer(nowhere, nowhere, nowhere, self._schema, self._load_id, config)
-        destination = dlt.current.pipeline().destination.destination_name
         self._works = (
-            destination in _DESTINATIONS and get_context_timezone_name() == UTC_NAME and self._begin(resource)
+            destination_name() in _DESTINATIONS
+            and get_context_timezone_name() == UTC_NAME
+            and self._begin(resource)
         )
 
     def _begin(self, resource: DltResource) -> bool:

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import chain, compress
+from operator import methodcaller
 from os import urandom
 from types import NoneType
 from typing import Any, cast
 
+import orjson
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.compute as compute_functions  # pyright: ignore[reportMissingTypeStubs]
-from dlt.common.json import json
+from dlt.common.json import custom_encode
 from dlt.common.schema.typing import TColumnSchema
 
 pa, pc = cast("Any", pyarrow), cast("Any", compute_functions)
@@ -77,16 +79,20 @@ def flat_columns(
     def add(rows: list[dict[str, Any]], path: tuple[str, ...], level: int) -> None:
         shapes = dict.fromkeys(map(tuple, rows))
         keys = next(iter(shapes)) if len(shapes) == 1 else tuple(dict.fromkeys(chain.from_iterable(shapes)))
-        cells = len(keys) * len(rows)
-        if cells > _MANY_CELLS and cells > _MOST_EMPTY * sum(map(len, rows)):
+        size = len(keys) * len(rows)
+        if size > _MANY_CELLS and size > _MOST_EMPTY * sum(map(len, rows)):
             raise UnfitError  # nearly all of the columns would be empty
-        for key in keys:
+        # All values of all rows, one row after another, where each row has the same fields in the same order.
+        cells: list[Any] = (
+            list(chain.from_iterable(map(methodcaller("values"), rows))) if len(shapes) == 1 else []
+        )
+        for number, key in enumerate(keys):
             if not key or key.isspace():
                 name: str = normalizer.EMPTY_KEY_IDENTIFIER
             else:
                 name = normalizer._normalize_identifier(key)
             full = normalizer._shorten_fragments(*path, name) if path else name
-            values: Values = [row.get(key) for row in rows]
+            values: Values = cells[number :: len(keys)] if cells else [row.get(key) for row in rows]
             types = set(map(type, values))
             nested = not types.isdisjoint((dict, list)) and not normalizer._is_nested_type(table, full, level)
             if nested:
@@ -132,7 +138,7 @@ def arrow_column(values: Values, column: TColumnSchema) -> Any:
     plain, takes = _PLAIN[data_type]
     if types <= takes or (data_type == "timestamp" and all(issubclass(one, datetime) for one in types)):
         if data_type == "json":
-            values = [None if value is None else json.dumpb(value) for value in values]
+            values = [None if value is None else orjson.dumps(value, custom_encode) for value in values]
         if not (int in types and data_type == "double") or _are_exact(values):
             return pa.array(values, plain)
     if data_type == "timestamp" and types == {str}:

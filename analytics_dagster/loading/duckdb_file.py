@@ -27,6 +27,7 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.sql_jobs import SqlMergeFollowupJob
 from filelock import FileLock, Timeout
 
+from analytics_dagster.loading.resolved_once import ResolvedOnce
 from analytics_dagster.reading.errors import DestinationError
 
 PATIENCE = 60.0
@@ -270,10 +271,10 @@ class _Client(DuckDbClient):
         return [_LeanMerge.from_table_chain(table_chain, self.sql_client)]
 
 
-class duckdb_file(dlt_duckdb):  # noqa: N801 - dlt names destinations so, and derives the name from the class
+class duckdb_file(ResolvedOnce, dlt_duckdb):  # noqa: N801 - dlt names destinations so, and derives the name from the class
     """dlt's `duckdb`, taking turns."""
 
-    spec = _Configuration
+    spec = _Configuration  # pyright: ignore[reportIncompatibleMethodOverride] - so do all of dlt's
 
     @property
     def client_class(self) -> Any:

@@ -153,7 +153,7 @@ def build_source(
     source.root_key = True  # nested rows can be merged, also where the first loads appended or replaced
     ask_children(source, resolved.api, resource, session, cursors)
     loaded = source.resources[resource.name]
-    loaded.add_step(KeepValues(resource))
+    loaded.add_step(KeepValues(resource, session.meter))
     if cursors is not None:
         loaded.add_step(cursors)
     cursor = resource.endpoint.incremental

@@ -22,6 +22,7 @@ from dlt.destinations import postgres as dlt_postgres
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
 
+from analytics_dagster.loading.resolved_once import ResolvedOnce
 from analytics_dagster.reading.errors import DestinationError, MissingDriverError
 
 _POLL = 0.2  # seconds between two tries
@@ -143,7 +144,7 @@ def turn_in_postgres(client: SqlClientBase[Any], table: str) -> Generator[None]:
             )
 
 
-class postgres_in_turn(dlt_postgres):  # noqa: N801 - dlt names destinations so
+class postgres_in_turn(ResolvedOnce, dlt_postgres):  # noqa: N801 - dlt names destinations so
     """dlt's `postgres`, where loads that need the same new dataset make it one after another."""
 
     @property

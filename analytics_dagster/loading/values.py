@@ -5,23 +5,31 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, ClassVar, cast
 
-import dlt
 import orjson
 from dlt.common.arithmetics import DEFAULT_NUMERIC_PRECISION, DEFAULT_NUMERIC_SCALE
-from dlt.common.json import PUA_CHARACTER_MAX, PUA_START, PUA_START_UTF8_MAGIC
+from dlt.common.configuration.container import Container
+from dlt.common.json import PUA_CHARACTER_MAX, PUA_START
+from dlt.common.pipeline import PipelineContext
 
 from analytics_dagster.loading.cursor import PageStep
 from analytics_dagster.reading.errors import ContractError
+from analytics_dagster.reading.meter import Meter
+from analytics_dagster.reading.plain import MARKED
 from analytics_dagster.spec import Resource
 
 # dlt writes a decimal or a time into its files as text after a character of this range, and reads each text
 # that an API sent with such a first character as one, too.
 _MARKERS = tuple(chr(PUA_START + number) for number in range(PUA_CHARACTER_MAX + 1))
-_MARKED = b'"' + PUA_START_UTF8_MAGIC
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _LONG = b"0" * 19  # digits of the first integer that 64 bits with a sign do not hold
 _TOGETHER = 500  # rows
 _DEEPEST = 250  # what dlt's encoder takes is 254 levels, of which a page and a row are the first
+
+
+def destination_name() -> str:
+    """The destination of the load under way; `dlt.current.pipeline()` looks all settings up for that."""
+    destination: Any = Container()[PipelineContext].pipeline().destination
+    return destination.destination_name
 
 
 def fits_decimal(
@@ -51,6 +59,7 @@ class KeepValues(PageStep):
 
     Args:
         resource: The resource that is read.
+        meter: Knows whether all that came is plain.
 
     Raises:
         ContractError: For a text that cannot be kept.
@@ -58,8 +67,10 @@ class KeepValues(PageStep):
 
     placement_affinity: ClassVar[float] = 0.1
 
-    def __init__(self, resource: Resource) -> None:
+    def __init__(self, resource: Resource, meter: Meter) -> None:
         super().__init__(self._rows)
+        # Other rows have values that did not come so: computed ones, those of a list in the file.
+        self._came = None if resource.is_child or resource.records else meter
         key = resource.primary_key or []
         self._keys = [key] if isinstance(key, str) else list(key)
         self._read = 0
@@ -68,7 +79,7 @@ class KeepValues(PageStep):
     def bind(self, pipe: Any) -> KeepValues:
         """Called by dlt before the first page, when the destination is known."""
         # Parquet files, which DuckDB is given, hold NUL. dlt's SQL leaves it out without a word.
-        self._takes_nul = dlt.current.pipeline().destination.destination_name == "duckdb"
+        self._takes_nul = destination_name() == "duckdb"
         return self
 
     def _rows(self, page: list[Any]) -> list[Any]:
@@ -77,6 +88,9 @@ class KeepValues(PageStep):
             raise ContractError(
                 f"row {number} is {{}}, without the primary key. Correct `data_selector` if it is no row."
             )
+        if self._came and self._came.is_plain:
+            self._read += len(page)
+            return page
         for start in range(0, len(page), _TOGETHER):
             rows = page[start : start + _TOGETHER]
             if not _is_plain(rows):
@@ -142,7 +156,7 @@ def _is_plain(page: list[Any]) -> bool:
         text = orjson.dumps(page)
     except TypeError:  # numbers beyond 64 bits, decimals, lone surrogates, too many levels
         return False
-    if _MARKED in text or b"\\u0000" in text:
+    if MARKED in text or b"\\u0000" in text:
         return False
     digits = text.translate(_DIGITS)
     return _LONG not in digits or not any(start + _LONG in digits for start in (b":", b",", b"["))

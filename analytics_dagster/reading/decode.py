@@ -4,9 +4,12 @@ import json
 import re
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import orjson
+
+from analytics_dagster.reading.plain import is_plain
 
 # orjson turns integers beyond 64 bits into floats, and makes the nearest double of every decimal. Only
 # numbers with more than fifteen digits, or as small as 1e-308, can lose by it.
@@ -19,13 +22,22 @@ _TINY = re.compile(rb"[0-9]e-[0-9]{3,}\s*([,\]}]|$)", re.IGNORECASE)
 def decode_json(body: bytes, charset: str = "utf-8") -> Any:
     """Decode a JSON text; no number loses a digit.
 
+    Takes and raises what `decode` does.
+    """
+    return decode(body, charset)[0]
+
+
+def decode(body: bytes, charset: str = "utf-8") -> tuple[Any, bool]:
+    """Decode a JSON text, and see whether dlt surely keeps all of its values as they are.
+
     Args:
         body: The text.
         charset: The encoding that the answer names; a byte order mark, or the zeros of UTF-16 and UTF-32,
             say it more surely.
 
     Returns:
-        What `json.loads` returns, but a `Decimal` for each decimal that no float equals.
+        What `json.loads` returns, but a `Decimal` for each decimal that no float equals; and whether nothing
+        in it needs a look before dlt gets it.
 
     Raises:
         ValueError: If the body is not exactly one JSON text.
@@ -41,8 +53,12 @@ def decode_json(body: bytes, charset: str = "utf-8") -> Any:
     with suppress(orjson.JSONEncodeError, orjson.JSONDecodeError):
         document = orjson.loads(body)
         if _has_no_long_number(body) or orjson.dumps(document) == body or not _may_lose_digits(body):
-            return document
-    return json.loads(body.decode(), parse_float=_exact_float, parse_constant=_no_constant)
+            return document, is_plain(body)
+    decimals: list[Decimal] = []
+    document = json.loads(
+        body.decode(), parse_float=partial(_exact_float, decimals), parse_constant=_no_constant
+    )
+    return document, not decimals and is_plain(body)
 
 
 def _has_no_long_number(body: bytes) -> bool:
@@ -71,10 +87,14 @@ def _is_kept(number: bytes) -> bool:
         return False
 
 
-def _exact_float(text: str) -> float | Decimal:
+def _exact_float(decimals: list[Decimal], text: str) -> float | Decimal:
+    """A float, or if none equals the text a decimal, which is added to those before."""
     number = float(text)
     exact = Decimal(text)
-    return number if Decimal(repr(number)) == exact else exact
+    if Decimal(repr(number)) == exact:
+        return number
+    decimals.append(exact)
+    return exact
 
 
 def _no_constant(text: str) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 class Meter:
     """What one load has sent and received so far; safe to use from several threads.
 
-    `stated` are the rows that the API says there are, the last time it said so. `on_change` is called after
-    each change, from the thread that made it.
+    `stated` are the rows that the API says there are, the last time it said so. `is_plain` says that dlt
+    surely keeps all values that came as they are. `on_change` is called after each change, from the thread
+    that made it.
     """
 
     requests: int = 0
@@ -22,6 +23,7 @@ class Meter:
     pages: int = 0
     rows: int = 0
     stated: int | None = None
+    is_plain: bool = True
     waiting: str | None = None
     on_change: Callable[[Meter], None] = field(default=lambda _: None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

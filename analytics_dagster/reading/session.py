@@ -335,6 +335,7 @@ class ApiSession(requests.Session):
             if answer.documents:
                 answer.documents.begin()
             answer.json()
+            self.meter.is_plain &= answer.is_plain
         except (ValueError, RecursionError) as error:
             raise self._outcomes.undecoded(answer, error) from None
         except TooLargeError as error:

@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from analytics_dagster.reading.budget import Budget
 from analytics_dagster.reading.csv_table import DOCUMENT
 from analytics_dagster.reading.deadline import Deadline
-from analytics_dagster.reading.decode import decode_json
+from analytics_dagster.reading.decode import decode, decode_json
 from analytics_dagster.reading.disk import disk_full, refuse_full
 from analytics_dagster.reading.errors import LoadError, RefusedError, TooLargeError
 from analytics_dagster.reading.formats import SAMPLE, Documents, Format
@@ -53,6 +53,8 @@ class Answer(requests.Response):
     hint: str | None = None
     """What to do where this one is a refusal; None for what its status means in general."""
     documents: Documents | None = None
+    is_plain = False
+    """Whether it is decoded and dlt surely keeps all of its values as they are."""
     _document: Any = None
     _decoded = False
 
@@ -147,7 +149,7 @@ class Answer(requests.Response):
         if not self._decoded:
             # 202 says that something is not there yet.
             is_empty = self.status_code == 204 or (self.status_code == 202 and not self.content)
-            self._document = [] if is_empty else decode_json(self.content, self.charset)
+            self._document, self.is_plain = ([], True) if is_empty else decode(self.content, self.charset)
             self._decoded = True
         return self._document
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,11 +12,15 @@ from typing import Any
 
 import pytest
 import responses
-from hypothesis import HealthCheck, given, settings
+from dlt.common.json import PUA_CHARACTER_MAX, PUA_START
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from analytics_dagster.loading.load import LoadResult
+from analytics_dagster.loading.values import KeepValues
+from analytics_dagster.reading.decode import decode
 from analytics_dagster.reading.errors import ContractError
+from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import parse_text
 from analytics_dagster_tests.loading.helpers import Store, load_into, same
 
@@ -227,6 +232,63 @@ def test_any_values_arrive_or_fail_by_name(duckdb_store: Store, values: list[Any
         assert "the field `x`" in str(error)  # noqa: PT017 - most examples load
     else:
         assert [pair for pair in zip(values, stored(duckdb_store), strict=True) if not same(*pair)] == []
+
+
+_ODD = st.sampled_from(
+    [
+        "\0",
+        f"{chr(PUA_START)}1",
+        f"{chr(PUA_START + PUA_CHARACTER_MAX)}1",
+        "é",
+        "\\",
+        '"',
+        "[",
+        "}]",
+        "\U0001f600",
+        "9" * 19,
+        "1" * 25,
+        ",9223372036854775808",
+    ]
+)
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | _ODD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | _ODD, inner, max_size=3),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    rows=st.lists(st.dictionaries(st.text() | _ODD, _VALUES, max_size=4), max_size=4),
+    levels=st.sampled_from([0, 0, 0, 15, 30, 300]),
+    escaped=st.booleans(),
+    indent=st.sampled_from([None, 1]),
+    digits=st.sampled_from(
+        ["1.5", "0.12345678901234567", "1e400", "0.1234567890123456789", "18446744073709551615"]
+    ),
+)
+@example(rows=[{"x": f"{chr(PUA_START)}1"}], levels=0, escaped=False, indent=None, digits="1.5")
+def test_rows_are_taken_as_they_came_only_where_a_look_at_each_value_changes_none(
+    rows: list[Any], levels: int, escaped: bool, indent: int | None, digits: str
+) -> None:
+    deep: Any = "DIGITS"
+    for _ in range(levels):
+        deep = [deep]
+    rows = [{**row, "id": 1} for row in [*rows, {"deep": deep}]]
+    text = json.dumps(rows, ensure_ascii=escaped, indent=indent).replace('"DIGITS"', digits)
+    try:
+        document, is_plain = decode(text.encode())
+    except UnicodeEncodeError:  # half a pair
+        return
+    keep = KeepValues(
+        parse_text(FILE.format(name="x", options=""), "x.yaml").api.resources[0], Meter(is_plain=False)
+    )
+    if is_plain:
+        assert repr(keep(copy.deepcopy(document))) == repr(document)
 
 
 def test_a_cursor_finer_than_a_timestamp_is_not_shortened_in_silence(duckdb_store: Store) -> None:
