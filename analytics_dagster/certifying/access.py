@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,7 +16,21 @@ from analytics_dagster.spec import Retry, templates
 _BROKEN = "certify-00000000"
 _UNBROKEN = {"jwt_bearer", "oauth2_refresh_token"}
 _FETCHING = {"oauth2", "oauth2_client_credentials", "session"}
+_WHO = {"account", "email", "login", "user", "username"}
 _SECRET_HEADER = re.compile(r"auth|token|key|secret|cookie", re.IGNORECASE)
+
+
+def credentials_in(auth: Any) -> Iterator[str]:
+    """The secrets of a block `auth`, without the names of those who log in, which are no secrets.
+
+    Args:
+        auth: The block, or nothing.
+    """
+    block = cast("dict[str, Any]", auth or {})
+    for one in block.get("all", [block]):
+        login = cast("dict[str, Any]", one.get("login") or {})
+        secret = {name: value for name, value in login.items() if name.lower() not in _WHO}
+        yield from secrets_in({**one, "login": secret})
 
 
 @check("the file is valid, and its secrets are templates", of_api=True)
@@ -25,7 +39,7 @@ def templates_only(probe: Probe) -> str:
     raw = api.model_dump(mode="python", by_alias=True, exclude_unset=True)
     blocks = [raw["client"].get("auth"), *(one["endpoint"].get("auth") for one in raw["resources"])]
     headers = [api.client.headers, *(one.endpoint.headers for one in api.resources)]
-    secrets = [secret for block in blocks for secret in secrets_in(block)]
+    secrets = [secret for block in blocks for secret in credentials_in(block)]
     secrets += [str(value) for one in headers for name, value in one.items() if _SECRET_HEADER.search(name)]
     if literal := sum(not templates.names(secret) for secret in secrets):
         raise Fault(

@@ -11,11 +11,11 @@ from typing import Any
 
 import duckdb
 
+from analytics_dagster.certifying.access import credentials_in
 from analytics_dagster.certifying.probe import Probe
 from analytics_dagster.certifying.rows import EXACT
 from analytics_dagster.certifying.verdicts import Fault, NotApplicable, check
 from analytics_dagster.loading.contents import canonical
-from analytics_dagster.loading.resolve import secrets_in
 from analytics_dagster.loading.verify import verify
 from analytics_dagster.reading.redaction import Redactor
 
@@ -89,7 +89,7 @@ def secrets_stay(probe: Probe) -> str:
         secret
         for auth in (api.client.auth, *(one.endpoint.auth for one in api.resources))
         if auth is not None
-        for secret in secrets_in(auth.model_dump(mode="python", by_alias=True, exclude_unset=True))
+        for secret in credentials_in(auth.model_dump(mode="python", by_alias=True, exclude_unset=True))
         if len(secret) >= _SHORTEST
     ]
     if not secrets:

@@ -67,16 +67,24 @@ def flat_columns(
     Raises:
         UnfitError: If two fields have one name.
     """
-    found: Columns = {}
-    lists: Lists = {}
-    names: set[str] = set()
+    flat = _Flat(normalizer, table)
+    flat.add(rows, (), level)
+    return flat.columns, flat.lists
 
-    def take(name: str) -> None:
-        if name in names or name in normalizer.own_columns:
-            raise UnfitError
-        names.add(name)
 
-    def add(rows: list[dict[str, Any]], path: tuple[str, ...], level: int) -> None:
+class _Flat:
+    """What `flat_columns` finds; as nested functions, a cycle that would keep the batch until collected."""
+
+    def __init__(self, normalizer: Any, table: str) -> None:
+        self.columns: Columns = {}
+        self.lists: Lists = {}
+        self._normalizer = normalizer
+        self._table = table
+        self._names: set[str] = set()
+
+    def add(self, rows: list[dict[str, Any]], path: tuple[str, ...], level: int) -> None:
+        """Add the columns of rows, or of the objects that rows have at a path."""
+        normalizer = self._normalizer
         shapes = dict.fromkeys(map(tuple, rows))
         keys = next(iter(shapes)) if len(shapes) == 1 else tuple(dict.fromkeys(chain.from_iterable(shapes)))
         size = len(keys) * len(rows)
@@ -94,28 +102,35 @@ def flat_columns(
             full = normalizer._shorten_fragments(*path, name) if path else name
             values: Values = cells[number :: len(keys)] if cells else [row.get(key) for row in rows]
             types = set(map(type, values))
-            nested = not types.isdisjoint((dict, list)) and not normalizer._is_nested_type(table, full, level)
-            if nested:
+            nested = not types.isdisjoint((dict, list))
+            if nested and not normalizer._is_nested_type(self._table, full, level):
                 if list in types:
-                    fragments = (*path, normalizer._normalize_table_identifier(key))
-                    take(f"{table}__{normalizer._shorten_fragments(*fragments)}")
-                    given: list[list[Any]] = [value if type(value) is list else [] for value in values]
-                    if any(given):
-                        lists[fragments] = given
+                    self._take_lists((*path, normalizer._normalize_table_identifier(key)), values)
                 if dict in types:
-                    add([value if type(value) is dict else {} for value in values], (*path, name), level - 1)
+                    self.add(
+                        [value if type(value) is dict else {} for value in values], (*path, name), level - 1
+                    )
                 if types <= {dict, list}:
                     continue
                 values = [None if type(value) in (dict, list) else value for value in values]
-            take(full)
-            if nested and types <= {dict, list, NoneType}:
-                continue
+                if types <= {dict, list, NoneType}:
+                    self._take(full)
+                    continue
+            self._take(full)
             if normalizer.naming.normalize_path(full) != full:
                 raise UnfitError
-            found[full] = values
+            self.columns[full] = values
 
-    add(rows, (), level)
-    return found, lists
+    def _take(self, name: str) -> None:
+        if name in self._names or name in self._normalizer.own_columns:
+            raise UnfitError
+        self._names.add(name)
+
+    def _take_lists(self, fragments: tuple[str, ...], values: Values) -> None:
+        self._take(f"{self._table}__{self._normalizer._shorten_fragments(*fragments)}")
+        given: list[list[Any]] = [value if type(value) is list else [] for value in values]
+        if any(given):
+            self.lists[fragments] = given
 
 
 def arrow_column(values: Values, column: TColumnSchema) -> Any:
@@ -212,17 +227,20 @@ def at_either_end(times: Any, start: datetime | None) -> dict[int, datetime]:
     if start is not None:
         is_asked = pc.or_(is_asked, pc.equal(times, pa.scalar(start, _INSTANT)))
     places = pc.indices_nonzero(is_asked)
-    return dict(zip(places.to_pylist(), _datetimes(times.take(places)), strict=True))
+    return dict(zip(places.to_pylist(), datetimes(times.take(places)), strict=True))
 
 
-def _datetimes(times: Any) -> list[datetime]:
-    """Arrow's instants as Python's; Arrow itself would import pandas for it, where that is installed."""
+def datetimes(times: Any) -> list[datetime]:
+    """Arrow's instants as Python's.
+
+    Arrow itself would import pandas for it, where that is installed, which takes longer than a small load.
+    """
     return [_EPOCH + timedelta(microseconds=count) for count in times.cast(pa.int64()).to_pylist()]
 
 
 def first_and_last(times: Any) -> tuple[datetime, datetime]:
     """The least and the greatest of some instants."""
-    first, last = _datetimes(pa.array([pc.min(times), pc.max(times)]))
+    first, last = datetimes(pa.array([pc.min(times), pc.max(times)]))
     return first, last
 
 

@@ -186,14 +186,14 @@ class ReadCursor(PageStep):
         return self
 
     def _rows_within(self, page: list[Any]) -> list[Any]:
-        from analytics_dagster.loading.columns import inside  # noqa: PLC0415 - pyarrow is slow to import
+        from analytics_dagster.loading.columns import datetimes, inside  # noqa: PLC0415 - pyarrow is slow to import
 
         assert self._window is not None
         self._pipe.get_by_type(IncrementalResourceWrapper).incremental.advance(None)  # filters nothing itself
         start, end = self._window.start, self._window.end
         if (instants := self._times.at_once(page)) is not None:
             kept = inside(page, instants, start, end)
-            first = instants[0].as_py() if page else None
+            first = next(iter(datetimes(instants[:1])), None)
         else:
             times = [row.get(self._times.column) for row in self._rows(page)]
             first = next((time for time in times if time is not None), None)

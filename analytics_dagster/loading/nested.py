@@ -37,9 +37,20 @@ def row_tables(normalizer: Any, root: str, rows: list[dict[str, Any]]) -> list[R
     Raises:
         UnfitError: If the rows cannot be told by columns alone.
     """
-    found: dict[str, RowTable] = {}
+    made = _Tables(normalizer)
+    made.add((root,), rows, normalizer._get_table_nesting_level(root, normalizer.max_nesting))
+    return list(made.found.values())
+
+
+class _Tables:
+    """What `row_tables` finds; as a nested function, a cycle that would keep the batch until collected."""
+
+    def __init__(self, normalizer: Any) -> None:
+        self.found: dict[str, RowTable] = {}
+        self._normalizer = normalizer
 
     def add(
+        self,
         path: tuple[str, ...],
         rows: list[Any],
         level: int,
@@ -47,11 +58,13 @@ def row_tables(normalizer: Any, root: str, rows: list[dict[str, Any]]) -> list[R
         parents: Sequence[int] = (),
         places: Sequence[int] = (),
     ) -> None:
+        """Add the table of rows, and after it those nested in them."""
+        normalizer = self._normalizer
         name: str = normalizer._shorten_fragments(*path)
         columns, lists = flat_columns(normalizer, name, rows, level)
-        if name in found:
+        if name in self.found:
             raise UnfitError
-        table = found[name] = RowTable(name, columns, len(rows), parent, parents, places)
+        table = self.found[name] = RowTable(name, columns, len(rows), parent, parents, places)
         for fragments, given in lists.items():
             items: list[Any] = list(chain.from_iterable(given))
             shapes = {kind if kind in (dict, list) else None for kind in map(type, items)}
@@ -61,7 +74,7 @@ def row_tables(normalizer: Any, root: str, rows: list[dict[str, Any]]) -> list[R
             if shape is not dict:
                 key = "list" if shape is list else normalizer.c_value
                 items = [{key: item} for item in items]
-            add(
+            self.add(
                 (*path, *fragments),
                 items,
                 level - (2 if shape is list else 1),
@@ -69,6 +82,3 @@ def row_tables(normalizer: Any, root: str, rows: list[dict[str, Any]]) -> list[R
                 [number for number, one in enumerate(given) for _ in one],
                 [place for one in given for place in range(len(cast("Sequence[Any]", one)))],
             )
-
-    add((root,), rows, normalizer._get_table_nesting_level(root, normalizer.max_nesting))
-    return list(found.values())

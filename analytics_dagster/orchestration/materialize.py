@@ -17,7 +17,12 @@ from analytics_dagster.loading.load import LoadResult, prepare_load, until_stabl
 from analytics_dagster.loading.steps import step_size
 from analytics_dagster.orchestration.checks import NAME, Checked, check_result, check_step
 from analytics_dagster.orchestration.integration import DagsterDltResource, DagsterDltTranslator
-from analytics_dagster.orchestration.metadata import changes_metadata, load_metadata, window_metadata
+from analytics_dagster.orchestration.metadata import (
+    changes_metadata,
+    counted_metadata,
+    load_metadata,
+    window_metadata,
+)
 from analytics_dagster.orchestration.partitions import window_of
 from analytics_dagster.orchestration.rerun import FAILURE_KIND, RENEWED
 from analytics_dagster.orchestration.resources import Credentials, DestinationResource
@@ -106,7 +111,8 @@ def materialize(
             [event] = cast("Any", events)  # one source, one resource, one event
             result = prepared.result()
             checked = check_step(prepared, step, full_refresh=config.full_refresh) if checks else None
-            return _Step(step, result, load_metadata(event, result), checked)
+            metadata = load_metadata(event, result) | counted_metadata(step)
+            return _Step(step, result, metadata, checked)
 
     try:
         if not windows:
@@ -156,6 +162,7 @@ def _total(steps: Sequence[_Step]) -> dict[str, Any]:
     metadata["rows_by_columns"] = dg.MetadataValue.int(sum(result.columnar_rows for result in results))
     if "rows_stated" in metadata:
         metadata["rows_stated"] = dg.MetadataValue.int(sum(result.stated or 0 for result in results))
+    metadata |= counted_metadata([window for step in steps for window in step.windows])
     metadata |= changes_metadata([change for result in results for change in result.schema_changes])
     metadata["seconds"] = dg.MetadataValue.float(round(sum(result.seconds for result in results), 3))
     if steps[-1].windows:

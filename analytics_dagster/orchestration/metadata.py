@@ -50,6 +50,18 @@ def changes_metadata(changes: Sequence[str]) -> dict[str, Any]:
     return {SCHEMA_CHANGES: dg.MetadataValue.json(list(changes))} if changes else {}
 
 
+def counted_metadata(windows: Sequence[Window]) -> dict[str, Any]:
+    """Which partitions the counts and the preview are of, where these are several.
+
+    Args:
+        windows: Those of the partitions, in order.
+    """
+    if len(windows) < 2:
+        return {}
+    of = f"{len(windows)} partitions, {Window(windows[0].start, windows[-1].end)}"
+    return {"counted_together": dg.MetadataValue.text(f"requests, pages, bytes, seconds, preview: of {of}")}
+
+
 def window_metadata(window: Window, rows: int) -> dict[str, Any]:
     """The metadata of one window: its bounds and its own rows."""
     return {

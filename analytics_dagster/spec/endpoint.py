@@ -129,9 +129,7 @@ class EndpointOptions(Model):
 
 
 class EndpointDefaults(EndpointOptions):
-    """What all endpoints share."""
-
-    path: str | None = None
+    """What all endpoints share; a path is none of it, as each endpoint has the resource's name as its own."""
 
 
 class Endpoint(EndpointOptions):

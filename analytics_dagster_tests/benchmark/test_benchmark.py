@@ -28,6 +28,14 @@ def test_the_limit_and_ours_load_what_is_served_page_by_page_and_hold_little_of_
         assert 0 < load.work < load.cost.wall
 
 
+def test_a_window_that_is_read_in_parts_is_loaded_without_pandas() -> None:
+    """Importing it, where a user has it, takes longer than a small load."""
+    [cursor] = [one for one in SCENARIOS if one.paging == "cursor"]
+    [load] = play(replace(cursor, rows=3_000, delay=0), {"ours_load": 1})["ours_load"]
+    assert load.problem is None
+    assert 30 <= load.requests <= 60
+
+
 def test_the_page_for_the_readme_has_each_figure_and_says_what_is_not_reached(tmp_path: Path) -> None:
     def load(work: float, problem: str | None = None) -> list[Load]:
         return [Load(Cost(9, 9, 400_000_000, 0, "", ""), work, 0, 100, problem)]

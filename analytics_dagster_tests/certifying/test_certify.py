@@ -207,3 +207,15 @@ def test_a_secret_that_is_no_template_is_named(monkeypatch: pytest.MonkeyPatch) 
     [verdict] = certify.certify(file, ["events"], 400)
     assert verdict.outcome == "failed"
     assert KEY not in verdict.text
+
+
+def test_of_a_login_the_name_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_KEY", KEY)
+    monkeypatch.setattr(certify, "CHECKS", (access.templates_only,))
+    login = 'login_url: "https://x.example/login", login: {email: me@example.com, password: PASSWORD}'
+    before = 'type: api_key, name: api_key, api_key: "${ACME_KEY}", location: query'
+    for password, outcome in (('"${ACME_KEY}"', "passed"), ("hunter2", "failed")):
+        session = f"type: session, {login.replace('PASSWORD', password)}"
+        file = parse_text(text("https://api.example.com", WINDOWS).replace(before, session), "acme.yaml")
+        [verdict] = certify.certify(file, ["events"], 400)
+        assert verdict.outcome == outcome, verdict.text

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count, zip_longest
@@ -23,8 +25,9 @@ from analytics_dagster.loading import arrow
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.load import prepare_load
 from analytics_dagster.reading.errors import LoadError
+from analytics_dagster.sandbox import SandboxSettings, running_sandbox
 from analytics_dagster.spec import parse_text
-from analytics_dagster_tests.loading.helpers import Store, day, load_into, same
+from analytics_dagster_tests.loading.helpers import Store, day, load_into, same, sandbox_file
 
 FILE = """\
 name: {name}
@@ -480,3 +483,33 @@ def test_of_rows_with_one_key_one_is_kept_whole(store: Store, field: str) -> Non
     found = store.fetch(f"SELECT id, {field} FROM {{}}.rows ORDER BY id")
     assert [key for key, _ in found] == list(range(6))
     assert all(value in (0, 1) for _, value in found)
+
+
+def test_what_a_load_holds_does_not_grow_with_its_rows(
+    duckdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if Python looks for garbage only now and then, as it does where much else is in memory."""
+    held: list[int] = []
+
+    class Watched(arrow.ArrowTables):
+        def tables(self, rows: list[Any]) -> dict[str, Any] | None:
+            held.append(sys.getallocatedblocks())
+            return super().tables(rows)
+
+    monkeypatch.setattr(arrow, "ArrowTables", Watched)
+    orders = """
+        - name: orders
+          endpoint: {path: /v1/orders}
+          primary_key: id
+          write_disposition: merge
+    """
+    with running_sandbox(SandboxSettings(orders=10_000)) as sandbox:
+        file = sandbox_file(sandbox.url, orders)
+        with prepare_load(file, "orders", [], duckdb_store.destination, batch_rows=1_000) as prepared:
+            gc.disable()
+            try:
+                prepared.pipeline.run(prepared.source, **prepared.options).raise_on_failed_jobs()
+            finally:
+                gc.enable()
+            assert prepared.result().columnar_rows == 10_000
+    assert held[-1] - held[3] < 10_000, held  # each row has more than ten

@@ -165,6 +165,8 @@ def test_each_partition_of_a_range_has_its_own_row_count(run: Run, sandbox: Runn
         assert truth
         assert last[day]["dagster/partition_row_count"].value == last[day]["rows_loaded"].value == len(truth)
         assert last[day]["window"].value == f"{day}T00:00:00+00:00/{following}T00:00:00+00:00"
+        counted = str(last[day]["counted_together"].value)
+        assert "of 4 partitions, 2024-01-30T00:00:00+00:00/2024-02-03" in counted
     assert last["2024-02-01"]["dagster/partition_row_count"].value == 0
     assert last["2024-02-02"]["rows_loaded"].value == 0
 
