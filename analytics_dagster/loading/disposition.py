@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from dlt.common.normalizers.naming import NamingConvention
@@ -31,7 +31,7 @@ def disposition(
     resource: Resource,
     client: SqlClientBase[Any],
     naming: NamingConvention,
-    window: Window | None = None,
+    windows: Sequence[Window] = (),
     *,
     run: Window | None = None,
     full_refresh: bool = False,
@@ -45,14 +45,15 @@ def disposition(
         resource: The resource that is loaded.
         client: Writes names and values as the destination wants them.
         naming: Turns names of fields and resources into those of columns and tables.
-        window: What is read; None for everything, or what is new since the stored cursor.
-        run: What the run reads, of which `window` is a part; None if that is all of it.
-        full_refresh: Without a window: replace all rows.
+        windows: What is read, in order; none for everything, or what is new since the stored cursor.
+        run: What the run reads, of which the windows are a part; None if they are all of it.
+        full_refresh: Without windows: replace all rows.
     """
+    window = Window(windows[0].start, windows[-1].end) if windows else None
     all_go = starts_over(resource, window, full_refresh=full_refresh)
     if not merges(resource, window, full_refresh=full_refresh):
         return "replace" if all_go else resource.write_disposition
-    conditions = _Conditions(resource, client, naming, window, run)
+    conditions = _Conditions(resource, client, naming, windows, run or window)
     return {
         "disposition": "merge",
         "strategy": "delete-insert",
@@ -69,10 +70,14 @@ def within(client: SqlClientBase[Any], column: str, window: Window) -> str:
         column: The instant's column, quoted.
         window: The window.
     """
+    start, end = (_literal(client, bound) for bound in (window.start, window.end))
+    return f"{column} >= {start} AND {column} < {end}"
+
+
+def _literal(client: SqlClientBase[Any], instant: datetime) -> str:
     literal = client.capabilities.escape_literal
     assert literal is not None
-    start, end = (literal(bound.astimezone(UTC)) for bound in (window.start, window.end))
-    return f"{column} >= {start} AND {column} < {end}"
+    return literal(instant.astimezone(UTC))
 
 
 class _Conditions:
@@ -83,7 +88,7 @@ class _Conditions:
         resource: Resource,
         client: SqlClientBase[Any],
         naming: NamingConvention,
-        window: Window | None,
+        windows: Sequence[Window],
         run: Window | None,
     ) -> None:
         def columns(fields: str | Sequence[str] | None) -> list[str]:
@@ -92,7 +97,7 @@ class _Conditions:
 
         self._client = client
         self._replaces = resource.rerun_mode == "replace_window"
-        self._window = window
+        self._windows = windows
         self._run = run
         self._keys = columns(resource.primary_key)
         self._merge_keys = columns(resource.merge_key)
@@ -103,8 +108,8 @@ class _Conditions:
     def may_come(self) -> str:
         """The staged rows that are no older versions of rows that the destination has.
 
-        With `replace_window`, those that the run is to replace by other windows do not count: one that came
-        back from such a window would else be left out here, and let go there.
+        With `replace_window`, rows of other windows of the run do not count: what was moved from one of them
+        to an earlier window would be left out there, and then let go here, as it does not come any more.
 
         The destination's columns get other names here, so that the plain ones mean those of the staged row
         wherever dlt puts the condition.
@@ -115,15 +120,19 @@ class _Conditions:
         columns = ", ".join(f"{key} AS {name}" for name, key in present.items())
         same = " AND ".join(f"{name} = {key}" for name, key in present.items())
         newer = f"_present_cursor > {self._cursor}"
-        if self._replaces and self._window and self._run and self._run != self._window:
-            in_run, in_window = (
-                within(self._client, "_present_cursor", one) for one in (self._run, self._window)
-            )
-            newer += f" AND NOT ({in_run} AND NOT ({in_window}))"
+        if self._replaces and self._run and self._run != self._windows[0]:
+            in_run = within(self._client, "_present_cursor", self._run)
+            newer += f" AND NOT ({in_run} AND {self._is_beyond()})"
         return (
             f"NOT EXISTS (SELECT 1 FROM (SELECT {columns}, {self._cursor} AS _present_cursor"  # noqa: S608
             f" FROM {self._table}) AS _present WHERE {same} AND {newer})"
         )
+
+    def _is_beyond(self) -> str:
+        """Whether a stored row is beyond the window that a staged one is in."""
+        ends = [_literal(self._client, window.end) for window in self._windows]
+        cases = [f"WHEN {self._cursor} < {end} THEN _present_cursor >= {end}" for end in ends]
+        return f"CASE {' '.join(cases)} END"
 
     def must_go(self) -> str:
         """The destination's rows that others replace.
@@ -139,9 +148,10 @@ class _Conditions:
         if self._merge_keys:
             keys = ", ".join(self._merge_keys)
             conditions.append(f"({keys}) IN ({came.format(keys)})")
-        if self._window is not None and self._replaces:
+        if self._windows and self._replaces:
             assert self._cursor is not None
-            condition = within(self._client, self._cursor, self._window)
+            window = Window(self._windows[0].start, self._windows[-1].end)
+            condition = within(self._client, self._cursor, window)
             if self._keys:
                 keys = ", ".join(self._keys)
                 condition += f" AND ({keys}) NOT IN ({came.format(keys)})"

@@ -183,7 +183,7 @@ def prepare_load(
         client = pipeline.sql_client()
         for secret in secrets_of(client):
             resolved.redact.hide(secret)
-        hint = disposition(resource, client, naming, window, run=run, full_refresh=full_refresh)
+        hint = disposition(resource, client, naming, windows, run=run, full_refresh=full_refresh)
         source.resources[resource_name].apply_hints(write_disposition=hint)
         source.resources[resource_name].add_step(RefuseChanges(file, resource_name, starts_over=fresh))
         # Parquet is many times faster than dlt's default for DuckDB; elsewhere it needs further packages.

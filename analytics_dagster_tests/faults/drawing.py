@@ -271,13 +271,10 @@ def _process(rng: Random, sources: list[_Source], *, dies: bool, by_dagster: boo
 
 
 def _run(endpoint: Endpoint, first: int = 0) -> tuple[Load, ...]:
-    """What Dagster loads of an endpoint: its windows from one on, that one by itself; or all at once."""
-    if not endpoint.windows:
-        return (Load(endpoint.name),)
-    alone, *others = endpoint.windows[first:]
-    loads = [alone, Window(others[0].start, others[-1].end)] if others else [alone]
-    run = Window(loads[0].start, loads[-1].end)
-    return tuple(Load(endpoint.name, window, run) for window in loads)
+    """The windows of an endpoint from one on, which are one run; or all of an endpoint without any."""
+    windows = endpoint.windows[first:]
+    run = Window(windows[0].start, windows[-1].end) if windows else None
+    return tuple(Load(endpoint.name, window, run) for window in windows or (None,))
 
 
 def _load(rng: Random, endpoint: Endpoint) -> Load:

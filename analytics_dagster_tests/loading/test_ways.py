@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from dlt.destinations.sql_jobs import SqlStagingReplaceFollowupJob
 
+from analytics_dagster.loading.load import prepare_load
 from analytics_dagster.reading.errors import LoadError
 from analytics_dagster.sandbox import Fault, RunningSandbox, running_sandbox
 from analytics_dagster_tests.loading.helpers import (
@@ -142,6 +143,26 @@ def test_an_older_version_never_replaces_a_newer_one(
     assert store.fetch("SELECT count(*) FROM {}.orders__items") == [
         (sum(len(row["items"]) for row in truth),)
     ]
+
+
+def test_rows_that_moved_back_to_another_window_of_the_run_are_there_once(
+    sandbox: RunningSandbox, store: Store
+) -> None:
+    """Be these windows loaded one after another or together; the other sandbox is as before the move."""
+    orders = windowed("orders", BY_UPDATE, REPLACING["merge with a key"])
+    moved = [
+        next(sandbox.data.truth("orders", updated_after=one.start, updated_before=one.end))["id"]
+        for one in (day(1), day(2), day(3))
+    ]
+    sandbox.data.update("orders", ids=moved, at="2024-01-04T12:00:00Z")
+    with running_sandbox(SMALL) as moved_back:
+        for source in (sandbox, moved_back):
+            file = sandbox_file(source.url, orders, store.api)
+            for windows in ([day(1)], [day(2), day(3), day(4)]):
+                with prepare_load(file, "orders", windows, store.destination, run=day(1, 4)) as prepared:
+                    prepared.pipeline.run(prepared.source, **prepared.options).raise_on_failed_jobs()
+            truth = list(source.data.truth("orders", updated_before=day(4).end))
+            assert store.versions("orders") == versions(truth)
 
 
 @pytest.mark.parametrize("way", ["merge", "append"])
