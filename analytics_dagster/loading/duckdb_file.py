@@ -34,6 +34,7 @@ PATIENCE = 60.0
 """Seconds to wait for another program that holds the file."""
 
 _MEMORY = "64MB"
+_MORE_MEMORY = [f"SET GLOBAL memory_limit = '{size}'" for size in ("256MB", "1GB")]
 _ALL_MEMORY = "RESET GLOBAL memory_limit"
 
 _log = logging.getLogger(__name__)
@@ -233,14 +234,18 @@ def _in_little_memory(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
 
 
 def _with_the_memory_it_needs(job: Any, run: Callable[[], None]) -> None:
-    """Run a job, which is one transaction; anew where that takes more memory, as very wide rows do."""
-    try:
-        run()
-    except DatabaseTransientException as error:
-        if not isinstance(error.dbapi_exception, duckdb.OutOfMemoryException):
-            raise
-        job._job_client.sql_client.execute_sql(_ALL_MEMORY)
-        run()
+    """Run a job, which is one transaction; anew where that takes more memory, as many or wide rows do."""
+    for more in (*_MORE_MEMORY, _ALL_MEMORY):
+        try:
+            run()
+        except DatabaseTransientException as error:
+            if not isinstance(error.dbapi_exception, duckdb.OutOfMemoryException):
+                raise
+            with suppress(DatabaseTransientException):  # another load has more in use already
+                job._job_client.sql_client.execute_sql(more)
+        else:
+            return
+    run()
 
 
 class _Client(DuckDbClient):
@@ -251,7 +256,7 @@ class _Client(DuckDbClient):
             pool = cast("DuckDbConnectionPool", credentials.conn_pool)
             connection = pool.borrow_conn()
             kept.callback(pool.return_conn, connection)
-            if "memory_limit" not in (credentials.global_config or {}):  # the user's own
+            if not self._has_own_limit:
                 kept.enter_context(_in_little_memory(connection))
             _kept.set(None)
         super().initialize_storage(cast("Any", truncate_tables))
@@ -261,9 +266,14 @@ class _Client(DuckDbClient):
     ) -> LoadJob:
         """What loads a file, or merges staged rows."""
         job = super().create_load_job(table, file_path, load_id, *more, **named)
-        if isinstance(job, RunnableLoadJob):
+        if isinstance(job, RunnableLoadJob) and not self._has_own_limit:
             job.run = partial(_with_the_memory_it_needs, job, job.run)
         return job
+
+    @property
+    def _has_own_limit(self) -> bool:
+        """Whether the user says how much memory DuckDB may take."""
+        return "memory_limit" in (self.sql_client.credentials.global_config or {})
 
     def _create_merge_followup_jobs(
         self, table_chain: Sequence[PreparedTableSchema]
