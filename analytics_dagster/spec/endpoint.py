@@ -129,7 +129,9 @@ class EndpointOptions(Model):
 
 
 class EndpointDefaults(EndpointOptions):
-    """What all endpoints share; a path is none of it, as each endpoint has the resource's name as its own."""
+    """What all endpoints share."""
+
+    path: str | None = None
 
 
 class Endpoint(EndpointOptions):

@@ -78,7 +78,12 @@ FAULTS = {
         from analytics_dagster.loading.disposition import _Conditions as conditions
 
         must_go = conditions.must_go
-        conditions.must_go = lambda self, window: must_go(self, None)
+
+        def must_go_without_windows(self):
+            self._windows, self._run = (), None
+            return must_go(self)
+
+        conditions.must_go = must_go_without_windows
         """,
     ),
     "the last row of a page is lost": (

@@ -313,9 +313,9 @@ def test_another_cursor_may_be_accepted_or_all_rows_read_anew(
         load_into(duckdb_store, file, "orders", full_refresh=anew)
         assert duckdb_store.versions("orders") == versions(sandbox.data.truth("orders"))
     # One cursor is known by its hint, so that the later one of two versions in one load wins.
-    [(schema,)] = duckdb_store.fetch(
-        "SELECT schema FROM {}._dlt_version WHERE schema_name LIKE '%orders'"
-        " ORDER BY inserted_at DESC LIMIT 1"
+    schemas = duckdb_store.fetch(
+        "SELECT schema FROM {}._dlt_version WHERE schema_name LIKE '%orders' ORDER BY inserted_at DESC"
     )
-    columns = json.loads(schema)["tables"]["orders"]["columns"]
-    assert [name for name, column in columns.items() if "dedup_sort" in column] == ["created_at"]
+    columns = [json.loads(schema)["tables"]["orders"]["columns"] for (schema,) in schemas]
+    hints = [[name for name, column in one.items() if "dedup_sort" in column] for one in columns]
+    assert next(filter(None, hints)) == ["created_at"]  # a load without rows may store none

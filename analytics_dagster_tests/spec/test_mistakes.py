@@ -847,7 +847,6 @@ def test_a_mistake_in_the_defaults_is_reported_once_where_it_stands() -> None:
           partitions: {every: day, start: 2024-01-01T05:00}
           endpoint:
             pagintor: cursor
-            path: v1/all
             incremental: {cursor_path: t, start_param: s, lag: 5}
         resources: [a, b, c]
         """)
@@ -855,7 +854,6 @@ def test_a_mistake_in_the_defaults_is_reported_once_where_it_stands() -> None:
         (6, "resource_defaults.selected"),
         (7, "resource_defaults.nam"),
         (10, "resource_defaults.endpoint.pagintor"),
-        (11, "resource_defaults.endpoint.path"),
     ]
     found = problems("""\
         client: {base_url: 'https://x.y'}
