@@ -155,7 +155,7 @@ def test_ctrl_c_leaves_the_destination_whole_and_the_next_load_works(
         if "trying again in 5.0 min" in line:
             break
     stopped.send_signal(signal.SIGINT)
-    _, err = stopped.communicate(timeout=20)
+    _, err = stopped.communicate(timeout=60)
     assert stopped.returncode == 130
     assert err == "Interrupted. What was committed stays; nothing is left half written.\n"
     first_day = {"created_after": "2024-01-01T00:00:00Z", "created_before": "2024-01-02T00:00:00Z"}
