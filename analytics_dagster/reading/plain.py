@@ -9,7 +9,7 @@ MARKED = b'"' + PUA_START_UTF8_MAGIC
 
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _LONG = b"0" * 19  # digits of the first integer that 64 bits with a sign do not hold
-_BEFORE_NUMBERS = b":,[ \n\r\t"
+_BEFORE_NUMBERS = b":,[- \n\r\t"
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _LEVELS = 20  # dlt takes many more; nearly all answers have fewer
 

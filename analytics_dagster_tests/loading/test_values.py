@@ -271,6 +271,7 @@ _VALUES = st.recursive(
         ["1.5", "0.12345678901234567", "1e400", "0.1234567890123456789", "18446744073709551615"]
     ),
 )
+@example(rows=[{"x": -(2**63) - 1}], levels=0, escaped=False, indent=None, digits="1.5")
 @example(rows=[{"x": f"{chr(PUA_START)}1"}], levels=0, escaped=False, indent=None, digits="1.5")
 def test_rows_are_taken_as_they_came_only_where_a_look_at_each_value_changes_none(
     rows: list[Any], levels: int, escaped: bool, indent: int | None, digits: str
