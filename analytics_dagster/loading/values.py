@@ -14,14 +14,12 @@ from dlt.common.pipeline import PipelineContext
 from analytics_dagster.loading.cursor import PageStep
 from analytics_dagster.reading.errors import ContractError
 from analytics_dagster.reading.meter import Meter
-from analytics_dagster.reading.plain import MARKED
+from analytics_dagster.reading.plain import is_plain
 from analytics_dagster.spec import Resource
 
 # dlt writes a decimal or a time into its files as text after a character of this range, and reads each text
 # that an API sent with such a first character as one, too.
 _MARKERS = tuple(chr(PUA_START + number) for number in range(PUA_CHARACTER_MAX + 1))
-_DIGITS = bytes.maketrans(b"123456789", b"000000000")
-_LONG = b"0" * 19  # digits of the first integer that 64 bits with a sign do not hold
 _TOGETHER = 500  # rows
 _DEEPEST = 250  # what dlt's encoder takes is 254 levels, of which a page and a row are the first
 
@@ -156,10 +154,7 @@ def _is_plain(page: list[Any]) -> bool:
         text = orjson.dumps(page)
     except TypeError:  # numbers beyond 64 bits, decimals, lone surrogates, too many levels
         return False
-    if MARKED in text or b"\\u0000" in text:
-        return False
-    digits = text.translate(_DIGITS)
-    return _LONG not in digits or not any(start + _LONG in digits for start in (b":", b",", b"["))
+    return is_plain(text)
 
 
 def _is_unicode(text: str) -> bool:

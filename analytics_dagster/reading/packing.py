@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 from analytics_dagster.spec.response import ResponseFormat
 
 _SHOWN = 80  # characters
+# zipfile says so of ways to compress and encrypt that it does not know, too.
 _DAMAGED = (zipfile.BadZipFile, EOFError, OSError, zlib.error, NotImplementedError, RuntimeError)
 
 

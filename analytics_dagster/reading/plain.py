@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dlt.common.json import PUA_START_UTF8_MAGIC
 
-MARKED = b'"' + PUA_START_UTF8_MAGIC
-"""How texts begin that dlt takes for decimals, times and the like, which it writes so itself."""
-
+# How texts begin that dlt takes for decimals, times and the like, which it writes so itself.
+_MARKED = b'"' + PUA_START_UTF8_MAGIC
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _LONG = b"0" * 19  # digits of the first integer that 64 bits with a sign do not hold
 _BEFORE_NUMBERS = b":,[- \n\r\t"
@@ -26,7 +25,7 @@ def is_plain(body: bytes) -> bool:
     return (
         not _has_long_integer(body.translate(_DIGITS))
         and not (b"\\" in body and b"\\u" in body)  # NUL, or a character of dlt's own
-        and not (MARKED[1:2] in body and MARKED in body)
+        and not (_MARKED[1:2] in body and _MARKED in body)
         and _is_shallow(body)
     )
 

@@ -6,8 +6,10 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from dlt.common.destination import reference
 
 from analytics_dagster.loading import duckdb_file
 from analytics_dagster.loading.destination import Destination
@@ -142,3 +144,19 @@ def test_a_malformed_connection_string_is_not_shown(sandbox: RunningSandbox) -> 
     with pytest.raises(DestinationError) as failure:
         load(sandbox_file(sandbox.url, USERS), "users", destination=malformed)
     assert "very-secret" not in str(failure.value)
+
+
+def test_the_settings_of_a_destination_are_looked_up_once_a_load(
+    sandbox: RunningSandbox, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for what it can do, and once for its clients; each look goes through all of dlt's providers."""
+    looks: list[Any] = []
+    resolve = cast("Any", reference).resolve_configuration
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        looks.append(named["sections"])
+        return resolve(*arguments, **named)
+
+    monkeypatch.setattr(reference, "resolve_configuration", counted)
+    load_into(store, sandbox_file(sandbox.url, USERS, store.api), "users")
+    assert 1 <= len(looks) <= 2

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dlt.destinations.impl.duckdb.duck import DuckDbClient
 
-from analytics_dagster.reading.errors import ContractError
+from analytics_dagster.reading.errors import ContractError, LoadError
 from analytics_dagster_tests.loading.helpers import Store, same
 from analytics_dagster_tests.loading.test_values import LONG, load_text, stored
 
@@ -53,6 +53,16 @@ def test_rows_that_take_more_memory_than_duckdb_is_given_at_first(
         load_text(duckdb_store, ",".join(rows))
     assert duckdb_store.fetch("SELECT count(*), sum(length(x)) FROM {}.rows") == [(25, 75_000_000)]
     assert not caplog.records
+
+
+def test_a_memory_limit_of_the_users_own_is_never_raised(
+    duckdb_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOAD__RAISE_ON_MAX_RETRIES", "1")
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS__GLOBAL_CONFIG", '{"memory_limit": "40MB"}')
+    rows = [json.dumps({"id": number, "x": "x" * 3_000_000}) for number in range(25)]
+    with pytest.raises(LoadError, match=r"(?i)memory"):
+        load_text(duckdb_store, ",".join(rows))
 
 
 def test_duckdb_has_the_memory_that_the_user_says(

@@ -70,11 +70,10 @@ def how_to_fetch(auth: FetchedToken, session_for: Callable[[str], ApiSession], r
         case JwtBearerAuth():
             ask = _Asking(auth.access_token_url or "", session_for, redact)
             return lambda _: _for_assertion(auth, ask)
-        case SessionAuth():
+        case _:
+            assert isinstance(auth, SessionAuth)  # there is no other
             ask = _Asking(auth.login_url, session_for, redact)
             return lambda _: _login(auth, ask)
-        case _:
-            raise NotImplementedError(type(auth))
 
 
 class _Asking:
