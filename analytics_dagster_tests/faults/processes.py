@@ -8,11 +8,12 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ from analytics_dagster.spec import ApiFile
 from analytics_dagster_tests.faults.history import Kill, Load, Process
 
 _FORKS = multiprocessing.get_context("forkserver")
+# Each start looks for processes that ended, and of two threads that look at one only one gets its exit code;
+# the other makes it 255 (python/cpython#130895).
+_LOOKING = threading.Lock()
 _LONGEST = 120  # seconds that any process may take
 _WHILE_READING = (RequestError, RefusedError, PageError, ContractError, CursorError)
 
@@ -84,24 +88,37 @@ class Outcome:
     how: str
 
 
+def start(target: Callable[..., object], *arguments: Any) -> tuple[Connection, BaseProcess]:
+    """A process that calls `target` with a connection and `arguments`, and that connection's other end."""
+    ours, theirs = _FORKS.Pipe(duplex=False)
+    process = _FORKS.Process(target=target, args=(theirs, *arguments), daemon=True)
+    with _LOOKING:
+        process.start()
+    theirs.close()
+    return ours, process
+
+
+def exit_code(process: BaseProcess) -> int | None:
+    """The exit code of a process, which is waited for; None if it takes too long."""
+    wait([process.sentinel], _LONGEST)
+    with _LOOKING:
+        return process.exitcode
+
+
 class Loading:
     """A process at work."""
 
     def __init__(self, order: Order) -> None:
         for place in (order.place / "cwd", order.place / "tmp"):
             place.mkdir(parents=True, exist_ok=True)
-        self._results, theirs = _FORKS.Pipe(duplex=False)
-        self._process: BaseProcess = _FORKS.Process(target=_work, args=(theirs, order), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._results, self._process = start(_work, order)
 
     def outcome(self) -> Outcome:
         """How it ended, which is waited for."""
-        self._process.join(_LONGEST)
-        if self._process.exitcode is None:
+        code = exit_code(self._process)
+        if code is None:
             self._process.kill()
             return Outcome(self._ended(), f"not over after {_LONGEST} s")
-        code = self._process.exitcode
         how = {0: "over", -signal.SIGKILL: "killed", -signal.SIGALRM: "killed"}.get(code, f"exit code {code}")
         return Outcome(self._ended(), how)
 
@@ -195,11 +212,8 @@ def _count_calls(
 
 def materialized(order: Order) -> list[bool]:
     """For each load of a process of Dagster's, whether its instance says that it was done."""
-    results, theirs = _FORKS.Pipe(duplex=False)
-    process = _FORKS.Process(target=_look, args=(theirs, order), daemon=True)
-    process.start()
-    theirs.close()
-    process.join(_LONGEST)
+    results, process = start(_look, order)
+    exit_code(process)
     return results.recv()
 
 
@@ -213,17 +227,12 @@ class Holding:
     """A program that has the destination: a DuckDB file open, or a table of a server locked."""
 
     def __init__(self, destination: Destination, table: str, seconds: float) -> None:
-        self._ready, theirs = _FORKS.Pipe(duplex=False)
-        self._process: BaseProcess = _FORKS.Process(
-            target=_hold, args=(theirs, destination, table, seconds), daemon=True
-        )
-        self._process.start()
-        theirs.close()
+        self._ready, self._process = start(_hold, destination, table, seconds)
         self._ready.poll(_LONGEST)
 
     def end(self) -> None:
         """Wait for its end."""
-        self._process.join(_LONGEST)
+        exit_code(self._process)
 
 
 def _hold(ready: Connection, destination: Destination, table: str, seconds: float) -> None:
