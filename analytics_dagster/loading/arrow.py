@@ -26,7 +26,7 @@ from dlt.extract import DltResource
 from dlt.extract.items import TableNameMeta
 from dlt.normalize.items_normalizers import JsonLItemsNormalizer
 
-from analytics_dagster.loading.columns import UnfitError, arrow_column, is_plain, random_ids
+from analytics_dagster.loading.columns import Cells, UnfitError, arrow_column, is_plain, random_ids
 from analytics_dagster.loading.nested import RowTable, row_tables
 from analytics_dagster.loading.normalizer import DECLARED, MOST_COLUMNS, MOST_TABLES, kept_text
 from analytics_dagster.loading.values import destination_name
@@ -168,9 +168,9 @@ class ArrowTables:
     ) -> dict[str, Any]:
         """What dlt adds for the first value of each column that has no type yet, added to `columns` too."""
         firsts: dict[str, Any] = {}
-        for name, values in table.columns.items():
+        for name, cells in table.columns.items():
             if name not in columns:
-                first = next((value for value in values if value is not None), None)
+                first = next((value for value in cells.values if value is not None), None)
                 if first is not None:
                     firsts[name] = kept_text(first, fits=True)
         firsts |= {name: array[0].as_py() for name, array in own.items() if name not in columns}
@@ -202,7 +202,7 @@ class ArrowTables:
             if not (coerced.keys() - {name}).isdisjoint(arrays.keys() | table.columns.keys()):
                 raise UnfitError
             for stored, values in coerced.items():
-                arrays[stored] = arrow_column(values, columns[stored])
+                arrays[stored] = arrow_column(Cells.of(values), columns[stored])
                 if arrays[stored] is None:
                     raise UnfitError
         return arrays
@@ -215,7 +215,7 @@ class ArrowTables:
         What does not fit goes into a column beside, such as `n__v_double`.
         """
         data_type: str = columns[name]["data_type"]
-        values = table.columns[name]
+        values = table.columns[name].values
         coerced = {name: list(values)}
         for number, value in enumerate(values):
             if value is None or is_plain(value, data_type):

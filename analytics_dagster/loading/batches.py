@@ -10,7 +10,7 @@ from dlt.extract import DltResource
 
 from analytics_dagster.reading.meter import Meter
 
-BATCH_ROWS = 20_000
+BATCH_ROWS = 10_000
 _BYTES = 16_000_000  # of bodies
 
 

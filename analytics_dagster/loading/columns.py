@@ -11,7 +11,7 @@ from itertools import chain, compress
 from operator import methodcaller
 from os import urandom
 from types import NoneType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
@@ -22,7 +22,6 @@ from dlt.common.schema.typing import TColumnSchema
 pa, pc = cast("Any", pyarrow), cast("Any", compute_functions)
 
 Values = Sequence[Any]
-Columns = dict[str, Values]
 Lists = dict[tuple[str, ...], list[list[Any]]]
 
 _OWN_SIZES = ("precision", "scale", "timezone")
@@ -47,6 +46,21 @@ _WITHOUT_OFFSET = _TIME + "$"
 
 class UnfitError(Exception):
     """The rows cannot be told by columns alone, so they go dlt's way by rows."""
+
+
+class Cells(NamedTuple):
+    """The values of a column, and of which types they are; None is of no type."""
+
+    values: Values
+    types: set[type]
+
+    @classmethod
+    def of(cls, values: Values) -> Cells:
+        """Find out of which types values are."""
+        return cls(values, set(map(type, values)) - {NoneType})
+
+
+Columns = dict[str, Cells]
 
 
 def flat_columns(
@@ -113,13 +127,14 @@ class _Flat:
                 if types <= {dict, list}:
                     continue
                 values = [None if type(value) in (dict, list) else value for value in values]
-                if types <= {dict, list, NoneType}:
+                types -= {dict, list}
+                if types == {NoneType}:
                     self._take(full)
                     continue
             self._take(full)
             if normalizer.naming.normalize_path(full) != full:
                 raise UnfitError
-            self.columns[full] = values
+            self.columns[full] = Cells(values, types - {NoneType})
 
     def _take(self, name: str) -> None:
         if name in self._names or name in self._normalizer.own_columns:
@@ -133,11 +148,11 @@ class _Flat:
             self.lists[fragments] = given
 
 
-def arrow_column(values: Values, column: TColumnSchema) -> Any:
+def arrow_column(cells: Cells, column: TColumnSchema) -> Any:
     """Values as Arrow's, of the type that dlt's column has.
 
     Args:
-        values: None or what JSON has, or instants.
+        cells: None or what JSON has, or instants.
         column: dlt's column.
 
     Returns:
@@ -149,7 +164,7 @@ def arrow_column(values: Values, column: TColumnSchema) -> Any:
     data_type = column.get("data_type") or ""
     if data_type not in _PLAIN or any(column.get(size) is not None for size in _OWN_SIZES):
         raise UnfitError
-    types = set(map(type, values)) - {NoneType}
+    values, types = cells
     plain, takes = _PLAIN[data_type]
     if types <= takes or (data_type == "timestamp" and all(issubclass(one, datetime) for one in types)):
         if data_type == "json":
@@ -179,7 +194,7 @@ def instants(values: Values) -> Any:
     Args:
         values: Texts, or aware times; or None.
     """
-    types = set(map(type, values)) - {NoneType}
+    types = Cells.of(values).types
     if types <= {datetime}:
         return pa.array(values, _INSTANT)
     return _cast(pa.array(values, pa.string()), _WITH_OFFSET, _INSTANT) if types == {str} else None

@@ -15,7 +15,6 @@ import duckdb
 from dlt.common.configuration import configspec
 from dlt.common.destination.client import FollowupJobRequest, LoadJob, RunnableLoadJob
 from dlt.common.destination.typing import PreparedTableSchema
-from dlt.common.typing import TSortOrder
 from dlt.destinations import duckdb as dlt_duckdb
 from dlt.destinations.exceptions import DatabaseTransientException
 from dlt.destinations.impl.duckdb.configuration import (
@@ -23,10 +22,10 @@ from dlt.destinations.impl.duckdb.configuration import (
     DuckDbConnectionPool,
     DuckDbCredentials,
 )
-from dlt.destinations.impl.duckdb.duck import DuckDbClient
-from dlt.destinations.sql_jobs import SqlMergeFollowupJob
+from dlt.destinations.impl.duckdb.duck import DuckDbClient, DuckDbCopyJob
 from filelock import FileLock, Timeout
 
+from analytics_dagster.loading.duckdb_staging import LeanMerge, StagedFile
 from analytics_dagster.loading.resolved_once import ResolvedOnce
 from analytics_dagster.reading.errors import DestinationError
 
@@ -185,40 +184,6 @@ class _Configuration(DuckDbClientConfiguration):
     credentials: _Credentials = cast("_Credentials", None)  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
-class _LeanMerge(SqlMergeFollowupJob):
-    """dlt's merge, which numbers the staged rows of each key to keep one: here their ids, not whole rows."""
-
-    @classmethod
-    def gen_select_from_dedup_sql(
-        cls,
-        table_name: str,
-        primary_keys: Sequence[str],
-        columns: Sequence[str],
-        dedup_sort: tuple[str, TSortOrder] | None = None,
-        condition: str | None = None,
-        condition_columns: Sequence[str] | None = None,
-        skip_dedup: bool = False,  # noqa: FBT001, FBT002 - dlt's
-    ) -> str:
-        """The rows to insert. A window over whole rows would hold all of them in memory at once."""
-        sort = cast("Any", dedup_sort)
-        hidden = '"rowid"' in map(str.lower, columns)  # by a column of that name
-        if skip_dedup or hidden or len(columns) == 1:
-            return super().gen_select_from_dedup_sql(
-                table_name,
-                primary_keys,
-                columns,
-                sort,
-                cast("Any", condition),
-                cast("Any", condition_columns),
-                skip_dedup,
-            )
-        kept = super().gen_select_from_dedup_sql(table_name, primary_keys, ["rowid"], sort)
-        return (
-            f"SELECT {', '.join(columns)} FROM {table_name}"  # noqa: S608 - quoted by dlt
-            f" WHERE rowid IN ({kept}) AND ({condition or '1 = 1'})"
-        )
-
-
 @contextmanager
 def _in_little_memory(connection: duckdb.DuckDBPyConnection) -> Generator[None]:
     """Inside, DuckDB keeps few of the file's blocks in memory, where it would keep all that it wrote."""
@@ -266,6 +231,8 @@ class _Client(DuckDbClient):
     ) -> LoadJob:
         """What loads a file, or merges staged rows."""
         job = super().create_load_job(table, file_path, load_id, *more, **named)
+        if isinstance(job, DuckDbCopyJob):
+            job = StagedFile(file_path)
         if isinstance(job, RunnableLoadJob) and not self._has_own_limit:
             job.run = partial(_with_the_memory_it_needs, job, job.run)
         return job
@@ -278,7 +245,7 @@ class _Client(DuckDbClient):
     def _create_merge_followup_jobs(
         self, table_chain: Sequence[PreparedTableSchema]
     ) -> list[FollowupJobRequest]:
-        return [_LeanMerge.from_table_chain(table_chain, self.sql_client)]
+        return [LeanMerge.from_table_chain(table_chain, self.sql_client)]
 
 
 class duckdb_file(ResolvedOnce, dlt_duckdb):  # noqa: N801 - dlt names destinations so, and derives the name from the class

@@ -94,6 +94,7 @@ class ApiSession(requests.Session):
     ) -> None:
         super().__init__()
         self.auth = _unsigned
+        self.params = cast("Any", None)  # an empty dict would be merged into the params of each request
         self.headers["Accept-Encoding"] = ", ".join(ENCODINGS)
         self.limits = limits
         self.meter = meter
