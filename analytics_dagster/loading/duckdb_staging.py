@@ -55,9 +55,10 @@ class StagedFile(DuckDbCopyJob):
             client.execute_sql(f"CREATE VIEW {table} AS {rows}")
 
     def _kept_files(self) -> list[Path]:
-        """The files of the table so far, at a place where they stay: dlt moves its own when a job is done."""
+        """The files of the table so far, where they stay as long as the pipeline: dlt moves its own."""
         file = Path(self._file_path)
-        place = file.parents[1] / "staged" / self.load_table_name
+        _, package, _, _, pipeline, *_ = file.parents
+        place = pipeline / "staged" / package.name / self.load_table_name
         place.mkdir(parents=True, exist_ok=True)
         kept = place / file.name
         if not kept.exists():
