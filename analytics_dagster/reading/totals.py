@@ -21,6 +21,7 @@ _TOTALS = (
 )
 _COUNT = "count"  # of all rows, or of those of the page, or of something else
 _MORE = ("has_more", "hasMore", "has_next", "hasNext", "has_next_page", "hasNextPage")
+_CONTINUE = "continue"  # where MediaWiki and Kubernetes say how to go on; left out or empty at the end
 _ENVELOPES = ("meta", "_meta", "metadata", "pagination", "paging", "page", "page_info", "pageInfo", "info")
 _HEADERS = ("X-Total-Count", "X-Total", "X-WP-Total")
 _TOKENS = (dlt_paginators.JSONResponseCursorPaginator, dlt_paginators.HeaderCursorPaginator)
@@ -223,8 +224,9 @@ class Tally:
         if not (single or more or isinstance(pages, dlt_paginators.RangePaginator)) and self.pages == 1:
             advice = "; the paginator finds no next page in the answer, so see whether it is the right one"
         if expected is None:
-            if not (more or cut) and page.rows and self._total.wanted and (place := _says_more(page)):
-                raise self._problem(page, f"in the last answer `{place}` is true{advice}", place)
+            if not (more or cut) and page.rows and self._total.wanted and (sign := _says_more(page)):
+                place, says = sign
+                raise self._problem(page, f"in the last answer `{place}` {says}{advice}", place)
         elif self._at_first and self.rows > expected:
             return  # rows may have come meanwhile
         elif self.rows != expected and not (self.rows < expected and (more or cut)):
@@ -306,11 +308,14 @@ def _envelopes(page: Page) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _says_more(page: Page) -> str | None:
+def _says_more(page: Page) -> tuple[str, str] | None:
+    """Where an answer says that more follow, and how."""
     for path, envelope in _envelopes(page).items():
         for name in _MORE:
             if envelope.get(name) is True:
-                return path + name
+                return path + name, "is true"
+        if isinstance(token := envelope.get(_CONTINUE), dict | str) and token:
+            return path + _CONTINUE, "is not empty"
     return None
 
 

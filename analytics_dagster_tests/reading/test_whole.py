@@ -58,6 +58,23 @@ def test_a_single_page_of_many_is_an_error(paginator: Any) -> None:
         api.read(paginator)
 
 
+@pytest.mark.parametrize(
+    ("around", "place"),
+    [
+        ({"continue": {"clcontinue": "403|C1", "continue": "||"}}, "continue"),  # MediaWiki
+        ({"metadata": {"continue": "eyJ2Ijoi"}}, r"metadata\.continue"),  # Kubernetes
+    ],
+)
+@pytest.mark.parametrize("paginator", ["single_page", PAGINATORS["cursor"]])
+def test_a_place_to_go_on_at_that_no_page_follows_is_an_error(
+    paginator: Any, around: dict[str, Any], place: str
+) -> None:
+    with pytest.raises(PageError, match=f"in the last answer `{place}` is not empty; .*no.* next page"):
+        PagedApi("single_page", around=lambda _: around).read(paginator)
+    api = PagedApi("single_page", around=lambda _: around)
+    assert ids(api.read({"type": "single_page", "total_path": None})) == list(range(100))
+
+
 @pytest.mark.parametrize("paginator", [PAGINATORS["json_link"], PAGINATORS["cursor"]])
 def test_a_paginator_that_finds_no_second_page_is_the_first_suspect(paginator: Any) -> None:
     api = PagedApi("single_page", around=lambda _: {"total": 250})
@@ -172,6 +189,7 @@ def test_numbers_of_pages_do_not_hide_that_rows_are_missing() -> None:
         lambda page: {"count": 5 - page[0]["id"] // 100 if page else 1},  # changes, but counts no rows
         lambda page: {"warnings": [], "errors": [], "error": None},
         lambda page: {"has_more": not page},
+        lambda page: {"continue": {}, "metadata": {"continue": ""}},
     ],
 )
 def test_numbers_that_do_not_count_the_set_raise_no_alarm(style: str, around: Around) -> None:
