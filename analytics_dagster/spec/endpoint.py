@@ -131,8 +131,6 @@ class EndpointOptions(Model):
 class EndpointDefaults(EndpointOptions):
     """What all endpoints share."""
 
-    path: str | None = None
-
 
 class Endpoint(EndpointOptions):
     """One endpoint of the API."""

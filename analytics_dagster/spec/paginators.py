@@ -160,7 +160,10 @@ class OffsetPaginator(_Offsets):
 
 
 class PageNumberPaginator(_PageNumbers):
-    """Page numbers, until the stated number of pages is reached or a page is empty."""
+    """Page numbers, until the stated number of pages is reached or a page is empty.
+
+    How long pages are stands in `params`, under the API's name for it.
+    """
 
     type: Literal["page_number"]
     total_path: TotalPath | None = Field(
@@ -206,7 +209,8 @@ class UntilEmptyPaginator(_Offsets, _PageNumbers):
     def _can_be_built(self) -> Self:
         kind = OffsetPaginator if self.by == "offset" else PageNumberPaginator
         for name in sorted(self.model_fields_set - {"by", *kind.model_fields}):
-            raise ValueError(f"{name} is nothing that by: {self.by} takes")
+            where = "; write how long pages are into params" if name.startswith("limit") else ""
+            raise ValueError(f"{name} is nothing that by: {self.by} takes{where}")
         if self.by == "offset" and self.limit is None:
             raise ValueError("by: offset needs limit, the rows of a page")
         _refuse_doubles(self, "offset", "limit", "page")

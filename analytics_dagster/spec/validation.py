@@ -33,6 +33,13 @@ _ELSEWHERE = {
     "verify": "TLS is always verified; for a CA of your own, set REQUESTS_CA_BUNDLE to its file",
     "proxies": "set HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
 }
+_PAGE_SIZE = "page numbers come without one; write how long pages are into params, such as {per_page: 100}"
+_NOT_OF = {  # by the model and the key
+    ("EndpointDefaults", "path"): "as in dlt, a resource that says no path has its name as path, so this"
+    " would never be used; write path in each resource's endpoint",
+    ("PageNumberPaginator", "limit"): _PAGE_SIZE,
+    ("PageNumberPaginator", "limit_param"): _PAGE_SIZE,
+}
 _HOLDERS = {"endpoint", "incremental", "client"}  # keys that others are often written beside, not below
 _COMPLETE = {"missing": "this key is missing", "too_short": "expected at least one entry"}
 _EXPECTED = {
@@ -175,6 +182,8 @@ def _unknown(key: str, inside: Any) -> str:
         return f"dlt's {key} cannot be given here: {_CHOSEN_HERE[key]}"
     if key in _ELSEWHERE:
         return f"unknown key: {_ELSEWHERE[key]}"
+    if remedy := _NOT_OF.get((getattr(inside, "__name__", ""), key)):
+        return f"unknown key: {remedy}"
     known = list(_fields(inside))
     for place in _HOLDERS & set(known):
         if key in _fields(_bare(_fields(inside)[place])):

@@ -175,14 +175,12 @@ def test_defaults_are_merged_as_dlt_merges_them() -> None:
         write_disposition: replace
         columns: [{name: id, data_type: bigint, nullable: true}, {name: c, data_type: text}]
         endpoint:
-          path: shared
           params: {a: 1, b: 1}
           json: {c: 1, d: {y: 1}}
           headers: {G: 1}
           paginator: {type: offset, limit: 5}
         """,
     )
-    assert merged.endpoint.path == "a"  # a path of the defaults loses against the name, as in dlt
     assert merged.endpoint.params == {"a": 1, "b": 2}
     assert merged.endpoint.json_body == {"c": 1, "d": {"z": 1}}  # one level deep
     assert merged.endpoint.headers == {"H": 2}  # shallow

@@ -259,6 +259,12 @@ FILES: list[tuple[str, int, str, str]] = [
         "1GB",
     ),
     (CLIENT + FULL + "resource_default: {}", 4, "resource_default", "did you mean `resource_defaults`?"),
+    (
+        CLIENT + FULL + "resource_defaults:\n  endpoint:\n    path: api.php",
+        6,
+        "resource_defaults.endpoint.path",
+        "write path in each resource's endpoint",
+    ),
     (CLIENT + FULL + "zzz: 1", 4, "zzz", "unknown key; expected one of client, description,"),
 ]
 
@@ -339,6 +345,18 @@ RESOURCES: list[tuple[str, int, str, str]] = [
         7,
         ".endpoint.paginator",
         "limit_param and limit_body_path exclude each other",
+    ),
+    (
+        "name: a\nendpoint:\n  paginator: {type: page_number, limit: 100}",
+        7,
+        ".endpoint.paginator.limit",
+        "into params, such as {per_page: 100}",
+    ),
+    (
+        "name: a\nendpoint:\n  paginator: {type: until_empty, by: page, limit: 100}",
+        7,
+        ".endpoint.paginator",
+        "limit is nothing that by: page takes; write how long pages are into params",
     ),
     (
         "name: a\nendpoint:\n  paginator: {type: page_number, page_param: a, page_body_path: b}",
