@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any, cast
 
+from analytics_dagster.certifying.pages import Reading
 from analytics_dagster.certifying.probe import Probe
-from analytics_dagster.certifying.verdicts import Fault, NotApplicable, check
-from analytics_dagster.loading.resolve import resolve, secrets_in
-from analytics_dagster.reading.errors import RefusedError
-from analytics_dagster.spec import Retry, templates
+from analytics_dagster.certifying.verdicts import Fault, NotApplicable, NotReached, check
+from analytics_dagster.loading.resolve import ResolvedApi, resolve, secrets_in
+from analytics_dagster.reading.errors import LoadError, RefusedError
+from analytics_dagster.spec import Resource, Retry, Window, templates, window_containing
 
 _BROKEN = "certify-00000000"
+_OTHERS = 5  # resources that are asked with a wrong key, too, where the first is open to all
 _UNBROKEN = {"jwt_bearer", "oauth2_refresh_token"}
 _FETCHING = {"oauth2", "oauth2_client_credentials", "session"}
 _WHO = {"account", "email", "login", "user", "username"}
@@ -59,21 +62,54 @@ def wrong_credentials(probe: Probe) -> str:
     if types & _UNBROKEN:
         raise NotApplicable("a wrong key cannot sign, and a refused refresh may cost the token that is kept")
     resolved = resolve(probe.file, _broken(given), probe.values)
-    once = resolved.api.model_copy(update={"retry": Retry(max_retries=0)})
+    once = replace(resolved, api=resolved.api.model_copy(update={"retry": Retry(max_retries=0)}))
     window = None
     if probe.resource.partitions:
         window = probe.sample().window
+    open_to_all = _asked(probe, probe.resource, window, once, types)
+    if isinstance(open_to_all, str):
+        return f"refused with {open_to_all}"
+    for other in _others(probe):
+        try:
+            found = _asked(probe, other, _first_window(other), once, types)
+        except NotReached:
+            raise
+        except (Fault, LoadError):
+            continue  # that this one cannot be read is not what is looked at here
+        if isinstance(found, str):
+            return f"refused with {found} for `{other.name}`; `{probe.resource.name}` is open to all"
+    raise Fault(
+        f"{open_to_all.asked} answered {len(open_to_all.rows):,} rows to a wrong key, so the API does not"
+        " look at credentials here: its data are open, or they are sent in another place than it looks at."
+    )
+
+
+def _asked(
+    probe: Probe, resource: Resource, window: Window | None, resolved: ResolvedApi, types: set[str]
+) -> str | Reading:
+    """The status with which an API refuses a wrong key, or what it answered to it."""
     try:
-        reading = probe.read(window, most=1, resolved=replace(resolved, api=once))
+        return probe.read(window, most=1, resource=resource, resolved=resolved)
     except RefusedError as error:
         found = re.search(r"\b(40[013]) ", str(error))
         if found and (found[1] != "400" or types & _FETCHING):
-            return f"refused with {found[1]}"
+            return found[1]
         raise Fault(f"expected 401 or 403 for a wrong key: {probe.redact(str(error))}") from None
-    raise Fault(
-        f"{reading.asked} answered {len(reading.rows):,} rows to a wrong key, so the API does not look at"
-        " credentials here: its data are open, or they are sent in another place than it looks at."
+
+
+def _others(probe: Probe) -> Iterator[Resource]:
+    """A few other resources that are asked for with the same credentials."""
+    others = (
+        one
+        for one in probe.resolved.api.resources
+        if one.name != probe.resource.name and not (one.is_child or one.endpoint.auth)
     )
+    return islice(others, _OTHERS)
+
+
+def _first_window(resource: Resource) -> Window | None:
+    partitions = resource.partitions
+    return window_containing(partitions, partitions.first) if partitions else None
 
 
 def _broken(auth: Mapping[str, Any]) -> dict[str, Any]:

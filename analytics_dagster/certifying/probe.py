@@ -91,8 +91,15 @@ class Probe:
 
     @property
     def table(self) -> str:
-        """The table in the scratch destination; to be asked after a load."""
-        return self.schema.naming.normalize_tables_path(self.resource.table_name or self.resource.name)
+        """The table in the scratch destination; to be asked after a load.
+
+        Raises:
+            NotApplicable: If the load made none.
+        """
+        name = self.schema.naming.normalize_tables_path(self.resource.table_name or self.resource.name)
+        if name not in self.schema.tables:
+            raise NotApplicable("the load stored no row")
+        return name
 
     @property
     def keys(self) -> list[str]:

@@ -30,6 +30,7 @@ def windows_add_up(probe: Probe) -> str:
 @check("each row is inside of its window: the cursor is the clock that is filtered on")
 def rows_are_inside(probe: Probe) -> str:
     window, whole = _whole(probe)
+    _refuse_outside(probe, whole)  # before edges are looked for, as there may be no row within
     readings = [whole, *_parts(probe, window, _edges(probe, window, whole))]
     for reading in readings:
         _refuse_outside(probe, reading)

@@ -66,7 +66,8 @@ class Flawed:
     def __call__(self, query: dict[str, str]) -> Answer:
         self.asked.append(query)
         count = next(self._counter)
-        if query.get("api_key") != KEY and self.flaw != "any credentials":
+        is_open = self.flaw == "any credentials" or (self.flaw == "one open list" and "closed" not in query)
+        if query.get("api_key") != KEY and not is_open:
             return {"error": "unknown key"}, {":status": "401"}
         if self.flaw == "refused for its rate" and count == 3:
             return {"error": "slow down"}, {":status": "429"}
@@ -77,6 +78,8 @@ class Flawed:
             return {"error": "nothing"}, {":status": "404"}
         if self.flaw == "values of the moment":
             rows = [{**row, "amount": count} for row in rows]
+        if self.flaw == "rows of another year":
+            rows = [{**row, "created_at": str(row["created_at"]).replace("2024", "2025")} for row in rows]
         if "offset" not in query:
             return self._after(rows, query.get("cursor"), int(query["limit"])), {}
         offset, limit = int(query["offset"]), int(query["limit"])

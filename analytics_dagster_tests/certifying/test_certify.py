@@ -122,6 +122,7 @@ def test_a_right_api_passes(resource: str, monkeypatch: pytest.MonkeyPatch) -> N
         ("no end bound", windows.rows_are_inside),
         ("days only", windows.rows_are_inside),
         ("another clock", windows.rows_are_inside),
+        ("rows of another year", windows.rows_are_inside),
         ("whole seconds", windows.windows_add_up),
         ("60 rows a window", windows.windows_add_up),
         ("the start is exclusive", windows.windows_add_up),
@@ -173,6 +174,23 @@ def test_a_flaw_that_a_load_shows_is_found(flaw: str, check: Check, monkeypatch:
     verdicts = certified(flaw, WINDOWS, (check,), monkeypatch)
     assert outcome(verdicts, check) == "failed"
     assert KEY not in verdicts[0].text
+
+
+def test_a_load_that_stores_nothing_breaks_no_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = (loads.types_hold, loads.numbers_arrive)
+    verdicts = certified("rows of another year", WINDOWS, checks, monkeypatch)
+    assert {(one.outcome, one.text) for one in verdicts} == {("not applicable", "the load stored no row")}
+
+
+def test_a_list_that_is_open_to_all_says_nothing_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = SINCE.replace("events", "closed", 1).replace("data\n", "data\n      params: {closed: 1}\n")
+    [verdict] = certified("one open list", WINDOWS + others, (access.wrong_credentials,), monkeypatch)
+    assert (verdict.outcome, verdict.text) == (
+        "passed",
+        "refused with 401 for `closed`; `events` is open to all",
+    )
+    [verdict] = certified("any credentials", WINDOWS + others, (access.wrong_credentials,), monkeypatch)
+    assert verdict.outcome == "failed"
 
 
 def test_a_cap_of_pages_is_told_and_costs_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
