@@ -135,8 +135,8 @@ def _from_one_answer(form: Draft, name: str, path: str, auth: str, start: date) 
         return Drafter(document, name).draft([], start, url, auth)
     except DraftError:
         raise CommandError(
-            f"GET {path} answers, but with no list of objects. Give another --path, or write a form to"
-            " fill in with --no-probe."
+            f"GET {path} answers, but no list of objects in it can be told to be its rows. Give another"
+            " --path, or write a form to fill in, with data_selector by hand, with --no-probe."
         ) from None
 
 

@@ -56,13 +56,15 @@ class Document:
     Args:
         root: Its content.
         place: The file or URL that it is from.
+        is_answer: Whether it is made of one answer, so that all it has was asked for.
 
     Raises:
         DraftError: If it is none.
     """
 
-    def __init__(self, root: Any, place: str) -> None:
+    def __init__(self, root: Any, place: str, *, is_answer: bool = False) -> None:
         self.root = mapping(root)
+        self.is_answer = is_answer
         self.place = without_secrets(place)
         version = str(self.root.get("openapi", self.root.get("swagger", "")))
         self.is_swagger = version.startswith("2")

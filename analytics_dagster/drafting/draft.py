@@ -14,7 +14,7 @@ from analytics_dagster.drafting.clocks import Clock, find_clock
 from analytics_dagster.drafting.document import Document, DraftError, mapping, text_of
 from analytics_dagster.drafting.endpoints import Endpoint, endpoint_names, find_endpoints
 from analytics_dagster.drafting.operations import Operation, Parameter, base_url, operations
-from analytics_dagster.drafting.paging import Paging, find_paging
+from analytics_dagster.drafting.paging import Paging, find_paging, repeated_parameters
 from analytics_dagster.drafting.rows import primary_key
 from analytics_dagster.drafting.schemas import Schemas, schema_of
 from analytics_dagster.drafting.words import snake
@@ -251,10 +251,17 @@ def document_of_answer(url: str, path: str, answer: Any, headers: Iterable[str])
         {"name": name, "in": "query", "required": True, "schema": {"type": "string", "default": value}}
         for name, value in parse_qsl(asked)
     ]
+    repeated = [
+        {"name": name, "in": "query", "schema": {"type": "integer"}}
+        for name in repeated_parameters(answer)
+        if name not in dict(parse_qsl(asked))
+    ]
     said = {"headers": dict.fromkeys(headers), "content": {"application/json": {"schema": schema_of(answer)}}}
-    operation = {"parameters": parameters, "responses": {"200": said}}
+    operation = {"parameters": [*parameters, *repeated], "responses": {"200": said}}
     place = f"one answer of {url.rstrip('/')}/{bare.lstrip('/')}"
-    return Document({"openapi": "3.1.0", "paths": {f"/{bare.lstrip('/')}": {"get": operation}}}, place)
+    return Document(
+        {"openapi": "3.1.0", "paths": {f"/{bare.lstrip('/')}": {"get": operation}}}, place, is_answer=True
+    )
 
 
 def _head(name: str, source: str) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from analytics_dagster.drafting.operations import Operation, Parameter
 from analytics_dagster.drafting.rows import Rows, find_rows, primary_key
 from analytics_dagster.drafting.schemas import Schemas
-from analytics_dagster.drafting.words import singular, snake, words
+from analytics_dagster.drafting.words import singular, snake, without_format, words
 from analytics_dagster.spec.combinations import table_key
 
 _PARAMETER = re.compile(r"\{[^{}]*\}")
@@ -119,7 +119,7 @@ def endpoint_names(paths: Sequence[str]) -> list[str]:
 
 def _candidates(path: str) -> Iterator[str]:
     """Names for a path, the shortest first."""
-    parts = [snake(part) for part in path.split("/") if not _PARAMETER.search(part)]
+    parts = [without_format(snake(part)) for part in path.split("/") if not _PARAMETER.search(part)]
     parts = [part for part in parts if part and not _VERSION.fullmatch(part)] or ["rows"]
     named = [f"r_{part}" if part[0].isdigit() else part for part in parts]
     for count in range(1, len(named) + 1):

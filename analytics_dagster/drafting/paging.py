@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from analytics_dagster.drafting.document import mapping
 from analytics_dagster.drafting.operations import Operation, Parameter
 from analytics_dagster.drafting.rows import Rows
 from analytics_dagster.drafting.schemas import Schemas, Shape
@@ -124,6 +125,22 @@ def find_paging(schemas: Schemas, operation: Operation, rows: Rows) -> Paging:
     )
 
 
+def repeated_parameters(answer: Any) -> list[str]:
+    """The parameters that an answer seems to repeat, such as `offset` and `limit` beside its rows.
+
+    Args:
+        answer: The decoded body.
+    """
+    top = mapping(answer)
+    for around in (top, *(mapping(value) for value in top.values())):
+        numbers = {snake(name): name for name, value in around.items() if type(value) is int}
+        size = next((name for word, name in numbers.items() if word in _LIMITS - {"count", "size"}), None)
+        place = next((name for word, name in numbers.items() if word in _OFFSETS | _PAGES), None)
+        if size and place:
+            return [place, size]
+    return []
+
+
 def _by_token(
     asked: Sequence[Parameter], around: Mapping[tuple[str, ...], Shape], limit: Parameter | None
 ) -> Paging | None:
@@ -156,7 +173,7 @@ def _by_link(around: Mapping[tuple[str, ...], Shape], limit: Parameter | None) -
 def _by_header(operation: Operation, limit: Parameter | None) -> Paging | None:
     if "link" not in operation.headers:
         return None
-    return Paging({"type": "header_link"}, "the answer has a `Link` header", _size(limit), _names(limit))
+    return Paging({"type": "header_link"}, "the `Link` header of the answer", _size(limit), _names(limit))
 
 
 def _by_offset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analytics_dagster.drafting.schemas import Schemas, Shape
-from analytics_dagster.drafting.words import json_path, singular, snake, stem, words
+from analytics_dagster.drafting.words import json_path, last_part, singular, snake, stem, words
 
 _ENVELOPES = (
     *("data", "items", "results", "records", "rows", "entries", "value", "values", "entities", "objects"),
@@ -53,14 +53,14 @@ def find_rows(schemas: Schemas, answer: Shape, path: str) -> Rows | None:
         for place, shape in schemas.inside(answer)
         if shape.kind == "array" and (row := _row(schemas, shape)) is not None
     ]
-    noun = snake(path.rstrip("/").rsplit("/", 1)[-1])
+    noun = last_part(path)
 
     def named(place: tuple[str, ...]) -> bool:
         name = snake(place[-1])
         return name in _ENVELOPES or singular(name) == singular(noun) or place[0] == "_embedded"
 
     likely = [(place, row) for place, row in lists if named(place)]
-    if not likely and len(lists) == 1 and _has_envelope(answer, lists[0][0]):
+    if not likely and len(lists) == 1 and _has_envelope(schemas, answer, lists[0][0]):
         likely = lists
     if not likely:
         return None
@@ -81,9 +81,14 @@ def _row(schemas: Schemas, shape: Shape) -> Shape | None:
     return row if row.kind in ("object", "") else None
 
 
-def _has_envelope(answer: Shape, place: tuple[str, ...]) -> bool:
-    """Whether all that is beside a list is about pages, so that the list is what was asked for."""
+def _has_envelope(schemas: Schemas, answer: Shape, place: tuple[str, ...]) -> bool:
+    """Whether all that is beside a list is about pages, so that the list is what was asked for.
+
+    Of an answer that a person chose, it is so unless that is one thing with a key of its own.
+    """
     others = [name for name in answer.fields if name != place[0]]
+    if schemas.is_of_answer:
+        return not {"id", "uuid", "guid", "key"} & set(answer.fields)
     return all(set(words(name)) & _ABOUT_PAGES for name in others)
 
 

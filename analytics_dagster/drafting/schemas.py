@@ -39,6 +39,7 @@ class Schemas:
 
     def __init__(self, document: Document) -> None:
         self._document = document
+        self.is_of_answer = document.is_answer
 
     def shape(self, schema: Any) -> Shape:
         """What a schema says, with its `allOf` put together, and the first object or list of alternatives.

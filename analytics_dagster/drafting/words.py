@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_FORMAT = re.compile(r"(?<=.)_(json|jsonl|csv|xml|php|aspx?)$")
 _PLAIN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -16,6 +17,16 @@ def words(name: str) -> list[str]:
 def snake(name: str) -> str:
     """The words of a name, joined by `_`."""
     return "_".join(words(name))
+
+
+def last_part(path: str) -> str:
+    """The last part of a path as words, without what says the format: `/issues.json` is about issues."""
+    return without_format(snake(path.rstrip("/").rsplit("/", 1)[-1]))
+
+
+def without_format(name: str) -> str:
+    """The words of a part of a path, without those that say the format or the language."""
+    return _FORMAT.sub("", name)
 
 
 def stem(word: str) -> str:

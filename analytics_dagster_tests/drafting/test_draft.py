@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics_dagster.drafting.document import DraftError
-from analytics_dagster_tests.drafting.documents import USER, drafted, gets, listed, openapi, query
+from analytics_dagster.drafting.draft import Drafter, document_of_answer
+from analytics_dagster.spec import parse_text
+from analytics_dagster_tests.drafting.documents import START, USER, drafted, gets, listed, openapi, query
 
 USERS = listed(USER)
 LIST: dict[str, Any] = {"type": "array", "items": USER}
@@ -150,6 +152,56 @@ def test_a_thing_with_a_list_in_it_is_no_list() -> None:
     file, draft = drafted(openapi({"/me": gets(me), "/users/{id}": gets(USERS), "/users": gets(USERS)}))
     assert [one.name for one in file.api.resources] == ["users"]
     assert draft.others == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "name", "selector", "paginator"),
+    [
+        (  # Redmine
+            "issues.json?status_id=*",
+            {"issues": [{"id": 1}], "total_count": 450, "offset": 0, "limit": 25},
+            "issues",
+            "issues",
+            {"type": "offset", "limit": 100, "total_path": "total_count"},
+        ),
+        (  # Jira
+            "search",
+            {"startAt": 0, "maxResults": 50, "total": 450, "issues": [{"id": "1"}]},
+            "search",
+            "issues",
+            {"type": "offset", "limit": 100, "offset_param": "startAt", "limit_param": "maxResults"},
+        ),
+        (
+            "things?page=1",
+            {"meta": {"page": 1, "per_page": 20, "total_pages": 7}, "things": [{"id": 1}]},
+            "things",
+            "things",
+            {"type": "page_number", "base_page": 1, "total_path": "meta.total_pages"},
+        ),
+        (  # MediaWiki
+            "api.php?action=query",
+            {"batchcomplete": "", "query": {"allpages": [{"pageid": 1}]}, "limits": {"allpages": 500}},
+            "rows",
+            "query.allpages",
+            None,
+        ),
+    ],
+)
+def test_one_answer_shows_rows_and_the_parameters_that_it_repeats(
+    path: str, answer: Any, name: str, selector: str, paginator: Any
+) -> None:
+    document = document_of_answer("https://acme.example", path, answer, [])
+    draft = Drafter(document, "acme").draft([], START, "https://acme.example", "none")
+    [resource] = parse_text(draft.text, "apis/acme.yaml").api.resources
+    assert (resource.name, resource.endpoint.data_selector) == (name, selector)
+    found = resource.endpoint.paginator
+    assert (found.model_dump(exclude_unset=True) if found else None) == paginator
+
+
+def test_one_answer_with_a_key_is_one_thing() -> None:
+    document = document_of_answer("https://acme.example", "me", {"id": 7, "roles": [{"id": 1}]}, [])
+    with pytest.raises(DraftError, match="none of its 1 GET operations"):
+        Drafter(document, "acme")
 
 
 def test_what_a_path_needs_comes_from_parents_or_the_environment() -> None:
