@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import responses
 from dlt.sources.rest_api import rest_api_source
+from responses.matchers import query_param_matcher
 
 from analytics_dagster.reading.errors import LoadError, PageError, SelectorError
 from analytics_dagster.reading.meter import Meter
@@ -219,6 +220,20 @@ def test_an_api_that_does_not_know_the_parameters_is_found_out() -> None:
     responses.get(URL, json={"data": list(range(37))})
     with pytest.raises(PageError, match=r"Two pages of .* are the same.*paginator: single_page"):
         Lab().rows("/v1/rows", OFFSET)
+
+
+@responses.activate
+def test_one_row_is_not_doubled_by_pages_that_are_no_number_of_pages() -> None:
+    found = {"query": {"statistics": {"pages": 2, "edits": 7}}}  # MediaWiki's, of articles
+    responses.get(
+        URL,
+        json={**found, "warnings": "Unrecognized parameter: page."},
+        match=[query_param_matcher({"page": "1"})],
+    )
+    responses.get(URL, json=found)
+    with pytest.raises(PageError, match=r"Two pages of .* are the same.*paginator: single_page"):
+        Lab().rows("/v1/rows", "auto", "query.statistics")
+    assert Lab().rows("/v1/rows", "single_page", "query.statistics") == [{"pages": 2, "edits": 7}]
 
 
 @responses.activate
