@@ -99,8 +99,10 @@ class RowTimes:
             CursorError: If it is no row.
         """
         if not isinstance(row, dict):
+            inside = "; `[*]` at its end picks what is in each list" if isinstance(row, list) else ""
             raise CursorError(
-                f"A row is {row!r:.80}, which has no fields, so no cursor `{self.path}`. Check data_selector."
+                f"A row is {row!r:.80}, which has no fields, so no cursor `{self.path}`. Check"
+                f" data_selector{inside}."
             )
         fields = cast("dict[str, Any]", row)
         if self._find is None:

@@ -141,8 +141,8 @@ def json_path(value: str) -> str:
         raise ValueError(f"a name with @ and a dot needs quotes in a JSONPath: ['{found[0]}']")
     if not _PLAIN_PATH.fullmatch(value) and not _parses(value):
         raise ValueError(
-            f"expected a JSONPath such as data, result.items or data[*].rows, not {shown(value)}; a name with"
-            " special characters needs quotes: ['$name']"
+            f"expected a JSONPath such as data, result.items or data[*].rows[*], not {shown(value)}; a name"
+            " with special characters needs quotes: ['$name']"
         )
     return value
 

@@ -14,6 +14,7 @@ import pytest
 import requests
 import responses
 
+from analytics_dagster.loading.cursor import RowTimes
 from analytics_dagster.loading.load import prepare_load
 from analytics_dagster.reading.errors import ContractError, CursorError
 from analytics_dagster.sandbox import RunningSandbox
@@ -233,6 +234,12 @@ def test_rows_without_the_cursor_fail_with_the_remedy(
         load_into(duckdb_store, file_of(cursor, DAILY), "rows", day(1))
     assert "cursor_path" in str(failure.value)
     assert not Path(str(duckdb_store.destination.credentials)).exists()
+
+
+def test_rows_that_are_lists_are_told_with_what_picks_their_items() -> None:
+    file = file_of("{cursor_path: t, start_param: since, end_param: until}", DAILY)
+    with pytest.raises(CursorError, match=r"Check data_selector; `\[\*\]` at its end picks what is in each"):
+        RowTimes(file.api.resources[0]).of([[{"t": "2024-01-01"}]])
 
 
 @pytest.mark.parametrize(("how", "ids"), [("include", [1, 2, 3]), ("exclude", [1])])
