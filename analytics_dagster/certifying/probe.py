@@ -37,6 +37,7 @@ T = TypeVar("T")
 _PARENTS = 3  # whose children are read, and values of a list
 _SHARE = 16  # of a resource's requests goes to the reading that others are compared with
 _FEWEST_PAGES = 3
+_LONGEST_MARK = 200  # characters of a row in a message
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -339,7 +340,7 @@ class Probe:
         """A few rows by their marks, for a message."""
         if self.resolved.redact.hides_bodies:
             return "rows that are not shown, as `records` hides some of them"
-        return self.redact(", ".join(sorted(marks)[:count]))
+        return ", ".join(_shortened(self.redact(mark)) for mark in sorted(marks)[:count])
 
     def load(self) -> LoadResult:
         """Load into the scratch destination; with partitions the window of `whole`.
@@ -395,3 +396,8 @@ def first_values(resource: Resource) -> dict[str, list[Any]]:
 def as_text(value: Any) -> str:
     """A value as JSON in one form."""
     return json.dumps(value, default=str, sort_keys=True, ensure_ascii=False)
+
+
+def _shortened(text: str) -> str:
+    """The beginning of a text: without keys, what tells a row apart is all that it holds."""
+    return text if len(text) <= _LONGEST_MARK else f"{text[:_LONGEST_MARK]}…"

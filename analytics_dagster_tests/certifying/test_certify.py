@@ -176,6 +176,15 @@ def test_a_flaw_that_a_load_shows_is_found(flaw: str, check: Check, monkeypatch:
     assert KEY not in verdicts[0].text
 
 
+def test_rows_without_a_key_are_shown_by_their_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    keyless = WINDOWS.replace("    primary_key: id\n", "").replace("merge", "append")
+    long = f"{keyless}    records: {{fields: {{a: {{const: {'long' * 500}}}}}}}\n"
+    [verdict] = certified("60 rows a window", long, (windows.windows_add_up,), monkeypatch)
+    assert verdict.outcome == "failed"
+    assert "…, {" in verdict.text
+    assert "long" * 60 not in verdict.text
+
+
 def test_a_load_that_stores_nothing_breaks_no_check(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = (loads.types_hold, loads.numbers_arrive)
     verdicts = certified("rows of another year", WINDOWS, checks, monkeypatch)
