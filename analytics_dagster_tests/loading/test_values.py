@@ -166,6 +166,16 @@ def test_a_declared_type_is_how_values_are_read_if_nothing_is_lost(
     assert (found.astimezone(UTC) if isinstance(found, datetime) else found) == read
 
 
+def test_a_time_without_an_offset_is_utc_or_stays_as_it_is(store: Store) -> None:
+    load_text(
+        store,
+        '{"id": 1, "x": "2024-07-01T12:00:00", "y": "2024-07-01T12:00:00"}',
+        "columns: {x: {data_type: timestamp, timezone: false}}",
+    )
+    assert stored(store) == [datetime(2024, 7, 1, 12, 0)]  # noqa: DTZ001 - it has none
+    assert stored(store, "y") == [datetime(2024, 7, 1, 12, 0, tzinfo=UTC)]
+
+
 @pytest.mark.parametrize(
     ("row", "named"),
     [
