@@ -57,6 +57,7 @@ class RowShape:
         parts = list(rows.zip or [])
         if rows.columns:
             parts.append(Positions(values="@", names=f"$.{in_envelope(rows.columns)}"))
+        self._each = rows.each
         self._parts = [_Part(part, "columns" if rows.columns else "zip") for part in parts]
         self._entries = [rows.entries] if isinstance(rows.entries, str) else rows.entries or []
         self._without = frozenset(rows.without)
@@ -74,11 +75,26 @@ class RowShape:
         parts = [part.of_answer(envelope) for part in self._parts]
 
         def shape(row: Any) -> Iterable[Row]:
+            if self._each:
+                return (_named(one, parts) if parts else one for one in self._of_each(row))
             if parts:
                 row = _named(row, parts)
             return self._rows({}, row, 0) if self._entries or self._scalar else [row]
 
         return shape
+
+    def _of_each(self, row: Any) -> Iterator[Row]:
+        if not isinstance(row, dict):
+            raise UnfitError(f"each expects an object with a list `{self._each}`, and here is {kind(row)}")
+        fields, name = cast("Row", row), cast("str", self._each)
+        if name not in fields:
+            known = f"{', '.join(fields):.200}" or "nothing"
+            raise UnfitError(f"each expects a list `{name}`, and here is none; there is {known}")
+        items = fields[name]
+        if items is not None and not isinstance(items, list):
+            raise UnfitError(f"each expects a list at `{name}`, and finds {kind(items)}")
+        for item in cast("list[Any]", items or []):
+            yield {**fields, name: item}
 
     def _rows(self, keys: Row, value: Any, depth: int) -> Iterator[Row]:
         if depth < len(self._entries):

@@ -71,6 +71,13 @@ class Rows(Model):
     All values come, or the load fails and names the first row that does not fit.
     """
 
+    each: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The field of a row that holds a list: each of its items becomes a row, in which the item"
+        " stands in place of the list, beside all other fields. zip sees that row.",
+        examples=["values", "datapoints"],
+    )
     zip: list[Positions] | None = Field(
         default=None,
         min_length=1,
@@ -106,10 +113,12 @@ class Rows(Model):
     def _has_one_shape(self) -> Self:
         if self.zip and self.columns:
             raise ValueError("zip and columns exclude each other; keep the one that fits the rows")
-        if not (self.zip or self.columns or self.entries or self.scalar):
+        if not (self.each or self.zip or self.columns or self.entries or self.scalar):
             raise ValueError(
-                "expected zip, columns, entries or scalar; leave rows out where rows are objects"
+                "expected each, zip, columns, entries or scalar; leave rows out where rows are objects"
             )
+        if self.each and (self.columns or self.entries or self.scalar):
+            raise ValueError("each makes rows that are objects; zip alone goes with it")
         if self.scalar and (self.zip or self.columns) and not self.entries:
             raise ValueError("rows made by zip or columns are no plain values; leave scalar out")
         if self.without and not self.entries:

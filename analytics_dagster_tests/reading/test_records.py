@@ -58,9 +58,30 @@ def test_an_object_by_key_comes_back_from_its_rows(by_key: dict[str, dict[str, A
     assert {row["key"]: {k: v for k, v in row.items() if k != "key"} for row in rows} == by_key
 
 
+def test_each_item_of_a_list_becomes_a_row_with_what_is_around_it() -> None:
+    series = {"tags": {"host": "a"}, "columns": ["time", "n"], "values": [[1, 5], [2, None]]}
+    labels = {"values": "values(tags)", "names": "keys(tags)"}
+    zipped = {"each": "values", "zip": [{"values": "values", "names": "columns"}, labels]}
+    others = [{**series, "tags": {"rack": "b"}}, {**series, "values": []}, {**series, "values": None}]
+    assert make({"rows": zipped}, [series, *others]) == [
+        {"time": 1, "n": 5, "host": "a"},
+        {"time": 2, "n": None, "host": "a"},
+        {"time": 1, "n": 5, "rack": "b"},
+        {"time": 2, "n": None, "rack": "b"},
+    ]
+    order = {"id": 7, "items": [{"sku": "x"}, {"sku": "y"}]}
+    assert make({"rows": {"each": "items"}, "fields": {"sku": "items.sku"}, "drop": ["items"]}, [order]) == [
+        {"id": 7, "sku": "x"},
+        {"id": 7, "sku": "y"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("records", "row", "says"),
     [
+        ({"rows": {"each": "v"}}, {"w": [1]}, "a list `v`, and here is none; there is w"),
+        ({"rows": {"each": "v"}}, {"v": {}}, "a list at `v`, and finds an object"),
+        ({"rows": {"each": "v"}}, [1], "an object with a list `v`, and here is a list of 1"),
         ({"rows": {"zip": [{"values": "v", "names": ["a"]}]}}, {"v": [1, 2]}, "2 values at `v` and 1 names"),
         (
             {"rows": {"zip": [{"values": "v", "names": ["a"]}]}},

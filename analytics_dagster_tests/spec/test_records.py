@@ -12,7 +12,7 @@ HEAD = "name: a\nwrite_disposition: replace\n"
 MISTAKES = [
     ("records: rows", 7, "records", "a mapping of keys to values, not 'rows'"),
     ("records: {row: {}}", 7, "records.row", "did you mean `rows`?"),
-    ("records: {rows: {}}", 7, "records.rows", "expected zip, columns, entries or scalar"),
+    ("records: {rows: {}}", 7, "records.rows", "expected each, zip, columns, entries or scalar"),
     ("records:\n  rows: {zips: []}", 8, "records.rows.zips", "did you mean `zip`?"),
     ("records:\n  rows:\n    zip: []", 9, "records.rows.zip", "at least one entry"),
     (
@@ -21,6 +21,7 @@ MISTAKES = [
         "records.rows",
         "exclude each other",
     ),
+    ("records: {rows: {each: v, entries: e}}", 7, "records.rows", "zip alone goes with it"),
     ("records: {rows: {columns: c, scalar: s}}", 7, "records.rows", "leave scalar out"),
     ("records: {rows: {scalar: s, without: [x]}}", 7, "records.rows", "there is no entries"),
     ("records: {rows: {entries: {a: b}}}", 7, "records.rows.entries", "a column's name or a list of names"),
