@@ -61,7 +61,10 @@ def test_without_a_document_options_or_defaults_answer_the_questions(cli: Cli) -
     assert "Set before it is loaded: ACME_API_KEY" in done.out
     text = Path("apis/acme.yaml").read_text()
     assert "base_url: https://acme.example/v1" in text
-    assert cli("init", "other").code == 0
+    assert cli("init", "other", "--path", "/things?query=up&match=a&match=b").code == 0
+    (things,) = read_file("apis/other.yaml").api.resources
+    assert (things.name, things.endpoint.path) == ("things", "/things")
+    assert things.endpoint.params == {"query": "up", "match": ["a", "b"]}
     assert cli("validate").out == "apis/acme.yaml: ok, 1 resource\napis/other.yaml: ok, 1 resource\n"
 
 

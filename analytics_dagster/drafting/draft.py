@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs, parse_qsl
 
 from analytics_dagster.drafting.auth import auth_of_kind, find_auth
 from analytics_dagster.drafting.clocks import Clock, find_clock
@@ -57,7 +57,7 @@ class Drafter:
         self._name = name
         self._variable = snake(name).upper()
         read = list(operations(document))
-        self.endpoints = find_endpoints(self._schemas, read, self._variable)
+        self.endpoints = find_endpoints(self._schemas, read, name, self._variable)
         if not self.endpoints:
             raise DraftError(
                 f"{document.place}: none of its {len(read)} GET operations states that it answers with a list"
@@ -221,13 +221,17 @@ def blank(name: str, url: str, auth: str, path: str) -> Draft:
         auth: One of the kinds that `auth` knows.
         path: The path of the first resource.
     """
-    resource = endpoint_names([path])[0]
+    bare, _, asked = path.partition("?")
+    resource = endpoint_names([bare], name)[0]
     client: dict[str, Any] = {"base_url": url}
     if said := auth_of_kind(auth, snake(name).upper()):
         client["auth"] = said
-    endpoint = {
-        "path": Guess(path, "add where rows are and how pages are asked for: data_selector and paginator")
+    endpoint: dict[str, Any] = {
+        "path": Guess(bare, "add where rows are and how pages are asked for: data_selector and paginator")
     }
+    if asked:
+        sent = parse_qs(asked, keep_blank_values=True)
+        endpoint["params"] = {key: values if values[1:] else values[0] for key, values in sent.items()}
     entry = {
         "name": resource,
         "write_disposition": Guess("replace", "read anew each time; merge needs primary_key"),

@@ -10,7 +10,7 @@ from analytics_dagster.drafting.operations import Operation, Parameter
 from analytics_dagster.drafting.rows import Rows, find_rows, primary_key
 from analytics_dagster.drafting.schemas import Schemas
 from analytics_dagster.drafting.words import singular, snake, without_format, words
-from analytics_dagster.spec.combinations import table_key
+from analytics_dagster.spec.combinations import LONGEST_SCHEMA, table_key
 
 _PARAMETER = re.compile(r"\{[^{}]*\}")
 _VERSION = re.compile(r"v\d+(\.\d+)*|api|rest|\d+(\.\d+)*")
@@ -35,16 +35,17 @@ class Endpoint:
         return _PARAMETER.sub(lambda _: next(values), self.operation.path)
 
 
-def find_endpoints(schemas: Schemas, read: Iterable[Operation], variable: str) -> list[Endpoint]:
+def find_endpoints(schemas: Schemas, read: Iterable[Operation], api: str, variable: str) -> list[Endpoint]:
     """The operations that answer with rows.
 
     Args:
         schemas: Where the answers' schemas are from.
         read: All operations.
+        api: The API's name.
         variable: How the names of `${…}` templates begin, for what no parent gives.
     """
     found = [(one, rows) for one in read if (rows := find_rows(schemas, one.answer, one.path))]
-    names = endpoint_names([one.path for one, _ in found])
+    names = endpoint_names([one.path for one, _ in found], api)
     endpoints = [Endpoint(one, rows, name) for (one, rows), name in zip(found, names, strict=True)]
     by_path = {_shape_of(one.operation.path): one for one in endpoints if one.operation.method == "GET"}
     # A parent has a shorter path, so its own values are there before those of its children.
@@ -106,26 +107,37 @@ def _key_in(parent: Endpoint, parameter: str) -> str | None:
     return key[0] if key and re.fullmatch(r"\w+", key[0], re.ASCII) else None
 
 
-def endpoint_names(paths: Sequence[str]) -> list[str]:
-    """A name for each path, as short as they stay different."""
+def endpoint_names(paths: Sequence[str], api: str) -> list[str]:
+    """A name for each path, as short as they stay different.
+
+    Args:
+        paths: The paths.
+        api: The API's name, which a long one leaves less room.
+    """
+    most = LONGEST_SCHEMA - len(f"{table_key(api)}__")
     taken: set[str] = set()
     names: list[str] = []
     for path in paths:
-        name = next(one for one in _candidates(path) if table_key(one) not in taken)
+        name = next(one for one in _candidates(path, most) if table_key(one) not in taken)
         taken.add(table_key(name))
         names.append(name)
     return names
 
 
-def _candidates(path: str) -> Iterator[str]:
+def _candidates(path: str, most: int) -> Iterator[str]:
     """Names for a path, the shortest first."""
     parts = [without_format(snake(part)) for part in path.split("/") if not _PARAMETER.search(part)]
     parts = [part for part in parts if part and not _VERSION.fullmatch(part)] or ["rows"]
     named = [f"r_{part}" if part[0].isdigit() else part for part in parts]
     for count in range(1, len(named) + 1):
         inner = [singular(part) for part in named[-count:-1]]
-        yield "_".join([*inner, named[-1]])[-90:].strip("_")
+        yield _end("_".join([*inner, named[-1]]), most)
     number = 2
     while True:
-        yield f"{'_'.join(named)[-90:].strip('_')}_{number}"
+        yield f"{_end('_'.join(named), most - len(f'_{number}'))}_{number}"
         number += 1
+
+
+def _end(name: str, most: int) -> str:
+    """The end of a name that is too long, beginning with a letter."""
+    return name if len(name) <= most else name[-max(most, 1) :].strip("_").lstrip("_0123456789") or "rows"

@@ -128,6 +128,7 @@ def _in_resources(root: Node, nodes: list[Node], resources: list[Resource]) -> I
     listed = root.items.get("resources")
     if listed and isinstance(listed.value, list) and not nodes:
         yield Mistake(("resources",), "expected at least one resource")
+    yield from _too_long(root, nodes)
     seen: dict[str, Node] = {}
     tables = [(_table(node), node) for node in nodes]
     outer_tables = [
@@ -159,6 +160,21 @@ def _in_resources(root: Node, nodes: list[Node], resources: list[Resource]) -> I
         index = next(i for i, node in enumerate(nodes) if _name(node) == circle[0])
         names = " → ".join([*circle, circle[0]])
         yield Mistake(("resources", index), f"the resource is its own parent: {names}")
+
+
+def _too_long(root: Node, nodes: list[Node]) -> Iterator[Mistake]:
+    """Names of which dlt would make no schema."""
+    of_api = combinations.table_key(str(root.items["name"].value))
+    longest = combinations.LONGEST_SCHEMA - len("__")
+    most = longest - len(of_api)
+    for index, node in enumerate(nodes):
+        if (length := len(combinations.table_key(_name(node) or ""))) > most:
+            yield Mistake(
+                ("resources", index, "name"),
+                f"the names of the API and of a resource may have {longest} characters together, and"
+                f" `{of_api}` leaves {most}, not {length}; give it a shorter one, and a table_name if the"
+                " table is to keep the long one",
+            )
 
 
 def _in_texts(root: Node) -> Iterator[Mistake]:

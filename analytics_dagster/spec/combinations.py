@@ -13,6 +13,9 @@ from analytics_dagster.spec.placeholders import Mistake, bounds_sent, without_va
 from analytics_dagster.spec.problems import one_of
 from analytics_dagster.spec.windows import start_problem
 
+LONGEST_SCHEMA = 64
+"""Characters of a schema's name in dlt: API, two `_`, resource."""
+
 _CURSOR = ("endpoint", "incremental")
 _FIRST_START = datetime(2024, 1, 1)  # noqa: DTZ001  wall time
 _SECOND_STARTS = {

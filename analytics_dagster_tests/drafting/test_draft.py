@@ -222,6 +222,15 @@ def test_what_a_path_needs_comes_from_parents_or_the_environment() -> None:
     assert draft.variables == ["ACME_ORG"]
 
 
+@pytest.mark.parametrize("length", [40, 57, 70, 120])
+def test_a_long_path_becomes_a_name_that_a_resource_may_have(length: int) -> None:
+    long = "/".join(["users_of_1_day"] * 10)[:length]
+    file, draft = drafted(
+        openapi({f"/{long}": gets(USERS), f"/a/{long}": gets(USERS), f"/b{long}": gets(USERS)})
+    )
+    assert len({*draft.resources}) == len(file.api.resources) == 3
+
+
 def test_swagger_is_read_as_well() -> None:
     user = {"$ref": "#/definitions/User"}
     file, _ = drafted(
