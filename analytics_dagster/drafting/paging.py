@@ -204,6 +204,8 @@ def _by_number(
     if page is None:
         return None
     stated = page.number("default")
+    if stated is None and str(page.default).isdecimal():  # as a person wrote it into a URL
+        stated = int(str(page.default))
     base = stated if stated is not None else page.number("minimum")
     paginator: dict[str, Any] = {"type": "page_number", "base_page": base if base in (0, 1) else 1}
     if page.place == "body":
@@ -211,6 +213,8 @@ def _by_number(
     elif page.name != "page":
         paginator["page_param"] = page.name
     _add_ends(paginator, around, _TOTAL_PAGES)
+    if "total_path" not in paginator and (rows := _place(around, _TOTALS - {"total"}, "integer")):
+        paginator |= {"total_path": json_path(rows), "total_is": "set"}
     why = f"parameter `{page.name}`" + ("" if base in (0, 1) else "; that pages begin with 1 is not stated")
     return Paging(paginator, why, _size(limit), _names(page, limit))
 
@@ -230,23 +234,33 @@ def _place(
 ) -> tuple[str, ...] | None:
     kinds = {kind, "number"} if kind == "integer" else {kind}
     return next(
-        (path for path, shape in around.items() if _name(path) in names and shape.kind in kinds), None
+        (path for path, shape in around.items() if {*_called(path)} & {*names} and shape.kind in kinds), None
     )
 
 
 def _best(
     around: Mapping[tuple[str, ...], Shape], names: Sequence[str], fits: Callable[[Shape], bool]
 ) -> tuple[str, ...] | None:
-    fitting = [path for path, shape in around.items() if fits(shape) and _name(path) in names]
-    return min(fitting, key=lambda path: names.index(_name(path)), default=None)
+    ranks = {
+        path: min((names.index(name) for name in _called(path) if name in names), default=None)
+        for path, shape in around.items()
+        if fits(shape)
+    }
+    found = {path: rank for path, rank in ranks.items() if rank is not None}
+    return min(found, key=lambda path: found[path], default=None)
 
 
 def _name(path: tuple[str, ...]) -> str:
     """What a field is called, without the words for the object around it that say nothing."""
-    name = snake("_".join(path).replace("@", ""))
-    while (shorter := _AROUND.sub("", name)) != name:
-        name = shorter
-    return name
+    return _called(path)[-1]
+
+
+def _called(path: tuple[str, ...]) -> list[str]:
+    """What a field may be called: its whole path, and that without ever more words that say nothing."""
+    names = [snake("_".join(path).replace("@", ""))]
+    while (shorter := _AROUND.sub("", names[-1])) != names[-1]:
+        names.append(shorter)
+    return names
 
 
 def _first(

@@ -83,6 +83,16 @@ def test_a_document_becomes_a_file_that_says_how_it_was_guessed() -> None:
             {"type": "page_number", "base_page": 0, "total_path": "totalPages"},
         ),
         (
+            [query("page", "integer"), query("page_size", "integer")],
+            {"page": "integer", "page_size": "integer", "page_count": "integer", "total_count": "integer"},
+            {"type": "page_number", "base_page": 1, "total_path": "page_count"},
+        ),
+        (
+            [query("page", default="0"), query("page_size", "integer")],
+            {"total_count": "integer"},
+            {"type": "page_number", "base_page": 0, "total_path": "total_count", "total_is": "set"},
+        ),
+        (
             [query("pageToken"), query("pageSize", "integer")],
             {"nextPageToken": "string"},
             {"type": "cursor", "cursor_path": "nextPageToken", "cursor_param": "pageToken"},
