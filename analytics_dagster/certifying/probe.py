@@ -203,12 +203,17 @@ class Probe:
         if self._without_windows:
             return self.read(most=self.most)
         window = self._window_with_rows()
-        while True:
-            reading = self.read(window, most=self.most)
-            smaller = None if reading.is_whole else self._smaller(reading, window)
-            if smaller is None:
-                return reading
-            window, self._is_all = smaller, False
+        reading = self.read(window, most=self.most)
+        while not reading.is_whole and (smaller := self._smaller(reading, window)):
+            self._is_all = False
+            part = self.read(smaller, most=self.most)
+            while reading.rows and not part.rows:  # they end before it
+                earlier = self._earlier(window, smaller)
+                if earlier is None:
+                    return reading
+                smaller, part = earlier, self.read(earlier, most=self.most)
+            window, reading = smaller, part
+        return reading
 
     def sample(self) -> Reading:
         """The reading that others are compared with: of some windows with rows, or of everything.
@@ -311,6 +316,12 @@ class Probe:
             start = max(window.start, self.bounds.earliest(min(times)))
             end = cuts.end(window, start, (max(times) - start + self.bounds.unit) / 2)
         return Window(start, end) if start < end and end - start < length else None
+
+    def _earlier(self, window: Window, smaller: Window) -> Window | None:
+        """Of two windows with the same end, one that begins halfway between their starts."""
+        half = (smaller.start - window.start) / 2
+        start = Cuts(self.incremental).end(window, window.start, half) if half >= self.bounds.unit else None
+        return Window(start, smaller.end) if start and window.start < start < smaller.start else None
 
     def timed(self, reading: Reading, window: Window | None = None) -> list[tuple[Row, datetime]]:
         """The rows that have an instant, with it.

@@ -110,6 +110,16 @@ def test_a_right_api_passes(resource: str, monkeypatch: pytest.MonkeyPatch) -> N
         assert check.title in passed
 
 
+def test_a_part_of_a_long_history_is_one_that_has_rows_though_none_came_lately(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    long = SINCE.replace("limit: 50", "limit: 5")
+    verdicts = certified("", long, (rows.read, rows.has_rows, rows.keys_are_unique), monkeypatch)
+    assert outcome(verdicts, rows.has_rows) == outcome(verdicts, rows.keys_are_unique) == "passed"
+    read = next(one for one in verdicts if one.check == rows.read.title)
+    assert "more than the budget" not in read.text
+
+
 @pytest.mark.parametrize(
     ("flaw", "check"),
     [
