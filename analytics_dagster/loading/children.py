@@ -15,7 +15,7 @@ from dlt.extract import DltResource, DltSource
 
 from analytics_dagster.loading.batches import gather_pages
 from analytics_dagster.loading.parent_cursors import ParentCursors
-from analytics_dagster.reading.errors import ContractError, LoadError
+from analytics_dagster.reading.errors import ContractError, LoadError, RefusedError
 from analytics_dagster.reading.records import MakeRows
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.side_by_side import side_by_side
@@ -107,6 +107,7 @@ class Children:
         self._parent = families.parent_of(resource, resources)
         self._sources = sources(resource.endpoint)
         self._in_path = sources(resource.endpoint, ("path",))
+        self._as_is = [one for one in self._in_path if f"{_placeholder(one)}!e" not in resource.endpoint.path]
         self._taken = {} if is_parent else families.taken(resource, resources)
         self._lists = resource.for_each
         self._make = MakeRows(resource.records) if resource.records else None
@@ -215,10 +216,27 @@ class Children:
                     cast("dict[str, Any]", row).update(given)
                 yield page
         except LoadError as error:
-            problem = type(error)(f"for {asked.said}: {error}" if asked.said else str(error))
+            where = f"for {asked.said}{self._slash(asked, error)}: " if asked.said else ""
+            problem = type(error)(f"{where}{error}")
         else:
             return
         raise problem
+
+    def _slash(self, asked: _Asked, error: LoadError) -> str:
+        """What to do if a slash in a value has led to another place, which the API does not know."""
+        for source, value in zip(self._sources, asked.row.values(), strict=False):
+            if isinstance(error, RefusedError) and source in self._as_is and "/" in str(value):
+                return f", whose `/` parts the path (`{_placeholder(source)}!e}}` encodes it)"
+        return ""
+
+
+def _placeholder(source: Source) -> str:
+    """How one begins that stands for a value."""
+    return (
+        f"{{{source.of}.{source.field}"
+        if source.of == FOR_EACH
+        else f"{{resources.{source.of}.{source.field}"
+    )
 
 
 def ask_children(

@@ -102,8 +102,9 @@ def stored(store: Store) -> list[tuple[Any, ...]]:
     return sorted(store.fetch("SELECT _accounts_id, _projects_id, id, text, owner, site FROM {}.items"))
 
 
-def file_of(url: str, name: str) -> ApiFile:
-    return parse_text(FILE.replace("URL", url).replace("NAME", name), "api.yaml")
+def file_of(url: str, name: str, of_accounts: str = 'accounts.id!e}/projects"}') -> ApiFile:
+    text = FILE.replace("URL", url).replace("NAME", name)
+    return parse_text(text.replace('accounts.id!e}/projects"}', of_accounts), "api.yaml")
 
 
 def test_the_children_of_all_children_arrive_once_with_what_they_were_asked_for(
@@ -137,6 +138,16 @@ def test_what_goes_wrong_for_one_parent_names_it_and_nothing_is_written(duckdb_s
         with pytest.raises(ContractError, match=r"row of `accounts` has `\.\.` in `id`"):
             load_into(duckdb_store, file, "items")
     assert duckdb_store.destination.is_missing()
+
+
+def test_a_slash_that_leads_to_another_place_is_named(duckdb_store: Store) -> None:
+    api = Accounts()
+    api.refused = "a/b"
+    with serving(api) as server:
+        file = file_of(server.url, duckdb_store.api, of_accounts='accounts.id}/projects"}')
+        said = r"'a/b', whose `/` parts the path \(`\{resources\.accounts\.id!e\}` encodes it\): GET"
+        with pytest.raises(RefusedError, match=said):
+            load_into(duckdb_store, file, "projects")
 
 
 WINDOWED = """\
