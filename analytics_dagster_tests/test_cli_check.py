@@ -94,6 +94,13 @@ def test_check_says_what_does_not_work_and_what_still_does(
     assert "a-wrong-key" not in done.out
 
 
+def test_check_names_fields_that_the_api_has(cli: Cli, sandbox: RunningSandbox) -> None:
+    write_things(sandbox, primary_key="zzz", cursor="created_at, format: date")
+    assert re.search(
+        r"`zzz` is missing .* the first row has (?!.*_cursor).*created_at", cli("check", "acme").out
+    )
+
+
 def test_check_of_the_sample_api_needs_nothing_set_up(cli: Cli) -> None:
     for name in ("sandbox", "sandbox_oauth2"):
         done = cli("check", name)

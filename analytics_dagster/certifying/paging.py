@@ -82,7 +82,7 @@ def past_the_end(probe: Probe) -> str:
     try:
         reading = probe.read(whole.window, most=1, resource=_with(probe, paginator=beyond))
     except RefusedError as error:
-        return f"it is refused: {probe.redact(str(error))[:80]}"
+        return f"it is refused: {probe.redact(str(error)).splitlines()[0]}"
     if reading.rows:
         raise Fault(
             f"{reading.asked} has {len(reading.rows):,} rows, and there were {len(whole.rows):,} in all"

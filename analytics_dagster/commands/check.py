@@ -15,6 +15,7 @@ from analytics_dagster.commands.choice import all_windows, edge_text, find_api, 
 from analytics_dagster.commands.filter_check import WHERE, Finding, filter_findings, read_pages
 from analytics_dagster.commands.progress import waits_shown
 from analytics_dagster.commands.terminal import CommandError, standard_error, standard_output
+from analytics_dagster.loading.cursor import LIFTED
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.promises import broken_promise, way_of
 from analytics_dagster.loading.resolve import ResolvedApi, resolve
@@ -159,7 +160,7 @@ def _key_findings(resolved: ResolvedApi, resource: Resource, rows: Sequence[Any]
             )
             continue
         if lacking := sum(row.get(key) is None for row in fields):
-            known = list(fields[0])
+            known = [name for name in fields[0] if name != LIFTED]
             hint = nearest(key, known) or f"; the first row has {', '.join(known[:20]) or 'no fields'}"
             text = f"primary key `{key}` is missing or null in {lacking:,} of {len(rows):,} rows{hint}"
             found.append(Finding(False, text))

@@ -237,7 +237,7 @@ class DataItemNormalizer(RelationalNormalizer):
 
 
 def _without_key(table: str, name: str, row: dict[str, Any]) -> str:
-    fields = ", ".join(f"{field}: {value!r:.80}" for field, value in list(row.items())[:5])
+    fields = ", ".join(f"{field}: {_shown(value):.80}" for field, value in list(row.items())[:5])
     what = "is null" if name in row else "is missing"
     nested = next((field for field in row if "__" in field and field.replace("__", "_") == name), None)
     remedy = f"write `{nested}`, as its column is called" if nested else "correct it"
@@ -245,6 +245,11 @@ def _without_key(table: str, name: str, row: dict[str, Any]) -> str:
         f"a row of `{table}` ({fields or 'without fields'}): the field `{name}`, which is in the primary key,"
         f" {what}. In `primary_key` {remedy}, or correct `data_selector` if these are no rows."
     )
+
+
+def _shown(value: Any) -> str:
+    value = custom_pua_decode(value)  # dlt writes times as texts with a mark of its own
+    return value.isoformat() if isinstance(value, date | time) else repr(value)
 
 
 def _is_exact(to_type: TDataType, value: Any) -> bool:

@@ -198,6 +198,12 @@ def test_what_cannot_be_kept_fails_the_load_and_names_row_and_field(
         load_text(duckdb_store, '{"id": 6}, ' + row)
 
 
+def test_a_row_without_its_key_is_shown_with_its_times(duckdb_store: Store) -> None:
+    cast = "records: {fields: {at: {from: at, cast: epoch}}}"
+    with pytest.raises(ContractError, match=r"\(at: 2026-11-20T00:00:00\+00:00\): the field `id`.* missing"):
+        load_text(duckdb_store, '{"at": 1795132800}', cast)
+
+
 def test_a_nul_character_is_kept_or_the_load_fails(store: Store) -> None:
     if store.destination.type == "duckdb":
         load_values(store, ["a\0b"])
