@@ -224,6 +224,12 @@ resources: [{name: things, primary_key: [kind, day], write_disposition: merge}]
     [
         ("", True, "✓ the API filters by `at`: a later bound leaves older rows out"),
         ("", False, "on, 2 of 3 are older: the API does not filter by `at`"),
+        (
+            "start: inclusive",
+            True,
+            "✗ asked for rows from 2024-02-07T00:00:00Z on, those of that very instant",
+        ),
+        ("start: exclusive", True, "✓ the API filters by `at`: a later bound leaves older rows out"),
         ("format: epoch_ms", True, "is 1970-01-20, as format: epoch_ms reads it"),
         ("end_param: until", False, "1 of 3 rows are outside 2024-01-01"),
     ],
@@ -244,6 +250,8 @@ resources:
     {"partitions: {every: month, start: 2024-01-01}" * has_windows}
 """)
     times: list[Any] = ["2024-01-05T00:00:00Z", "2024-01-06T00:00:00Z", "2024-02-07T00:00:00Z"]
+    if "clusive" in cursor:  # which the API compares as texts
+        times = [f"{at[:-1]}.000Z" for at in times]
     if "epoch_ms" in cursor:
         times = [1_704_412_800, 1_704_499_200]
 

@@ -120,7 +120,15 @@ def filter_findings(
         return [Finding(False, f"{asked}: {failed}")]
     if older := [time for time in later if time < begin]:
         return [Finding(False, f"{asked}, {len(older):,} of {len(later):,} are older: {_remedy(cursor)}")]
-    return [Finding(True, f"the API filters by `{cursor.cursor_path}`: a later bound leaves older rows out")]
+    text = f"the API filters by `{cursor.cursor_path}`: a later bound leaves older rows out"
+    # Of a page in another order, those of that instant may stand on a later one.
+    is_lost = newest not in later and (pages.is_whole or later == sorted(later))
+    if is_lost:
+        text = (
+            f"{asked}, those of that very instant do not come, as where times are compared as texts that are"
+            " written otherwise: write `start: exclusive` in endpoint.incremental"
+        )
+    return [Finding(not is_lost, text)]
 
 
 def _problem(
