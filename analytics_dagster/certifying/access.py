@@ -19,7 +19,7 @@ _BROKEN = "certify-00000000"
 _OTHERS = 5  # resources that are asked with a wrong key, too, where the first is open to all
 _UNBROKEN = {"jwt_bearer", "oauth2_refresh_token"}
 _FETCHING = {"oauth2", "oauth2_client_credentials", "session"}
-_WHO = {"account", "email", "login", "user", "username"}
+_WHO = {"account", "email", "identifier", "login", "strategy", "user", "username"}
 _SECRET_HEADER = re.compile(r"auth|token|key|secret|cookie", re.IGNORECASE)
 
 

@@ -249,7 +249,8 @@ def test_a_secret_that_is_no_template_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_of_a_login_the_name_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACME_KEY", KEY)
     monkeypatch.setattr(certify, "CHECKS", (access.templates_only,))
-    login = 'login_url: "https://x.example/login", login: {email: me@example.com, password: PASSWORD}'
+    fields = "{strategy: local, identifier: me, email: me@example.com, password: PASSWORD}"
+    login = f'login_url: "https://x.example/login", login: {fields}'
     before = 'type: api_key, name: api_key, api_key: "${ACME_KEY}", location: query'
     for password, outcome in (('"${ACME_KEY}"', "passed"), ("hunter2", "failed")):
         session = f"type: session, {login.replace('PASSWORD', password)}"
