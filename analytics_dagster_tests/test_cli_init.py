@@ -186,3 +186,23 @@ def served(directory: Path) -> Generator[str]:
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the standard library's name
         """Nothing."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (
+            {"status": 1, "data": {"active": [{"a": 1}], "dropped": []}},
+            "cannot be told: data.active; write a",
+        ),
+        ({"status": 1, "data": ["a", "b"]}, "its lists have no objects: data; write a form with --no-probe"),
+        ({"up": True}, "with no list. Give another --path"),
+    ],
+)
+def test_an_answer_in_which_no_rows_are_found_is_described(cli: Cli, answer: Any, says: str) -> None:
+    asked = ("--base-url", "https://acme.example", "--auth", "none", "--path", "/targets", "--probe")
+    with responses.RequestsMock() as web:
+        web.get("https://acme.example/targets", json=answer)
+        done = cli("init", "acme", *asked)
+    assert done.code == 1
+    assert says in done.err

@@ -17,7 +17,7 @@ from analytics_dagster.commands.progress import waits_shown
 from analytics_dagster.commands.terminal import CommandError, standard_error, standard_output
 from analytics_dagster.drafting.auth import KINDS
 from analytics_dagster.drafting.document import DraftError, read_document, without_secrets
-from analytics_dagster.drafting.draft import Draft, Drafter, blank, document_of_answer
+from analytics_dagster.drafting.draft import Draft, Drafter, blank, document_of_answer, lists_in
 from analytics_dagster.spec import parse_text
 from analytics_dagster.spec.problems import nearest, one_of
 from analytics_dagster.spec.texts import Name
@@ -134,10 +134,21 @@ def _from_one_answer(form: Draft, name: str, path: str, auth: str, start: date) 
     try:
         return Drafter(document, name).draft([], start, url, auth)
     except DraftError:
-        raise CommandError(
-            f"GET {path} answers, but no list of objects in it can be told to be its rows. Give another"
-            " --path, or write a form to fill in, with data_selector by hand, with --no-probe."
-        ) from None
+        raise CommandError(f"GET {path} answers, but {_instead_of_rows(answer.json())}") from None
+
+
+def _instead_of_rows(answer: Any) -> str:
+    """What an answer has in which no list of rows was found, and what to do."""
+    form = "write a form with --no-probe, and in it data_selector"
+    lists = dict(lists_in(answer))
+    if objects := [path for path, one in lists.items() if isinstance(one[0], dict)]:
+        return f"which list has the rows cannot be told: {', '.join(objects[:9])}; {form}."
+    if lists:
+        return (
+            f"its lists have no objects: {', '.join([*lists][:9])}; {form}, and `records: {{rows: …}}` to"
+            " give them fields."
+        )
+    return "with no list. Give another --path, or write a form to fill in with --no-probe."
 
 
 def _ask(question: str, default: str) -> str:

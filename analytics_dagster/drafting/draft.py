@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, parse_qsl
 
 from analytics_dagster.drafting.auth import auth_of_kind, find_auth
@@ -17,7 +17,7 @@ from analytics_dagster.drafting.operations import Operation, Parameter, base_url
 from analytics_dagster.drafting.paging import Paging, find_paging, repeated_parameters
 from analytics_dagster.drafting.rows import primary_key
 from analytics_dagster.drafting.schemas import Schemas, schema_of
-from analytics_dagster.drafting.words import snake
+from analytics_dagster.drafting.words import json_path, snake
 from analytics_dagster.drafting.writing import Guess, write
 from analytics_dagster.spec import templates
 
@@ -266,6 +266,15 @@ def document_of_answer(url: str, path: str, answer: Any, headers: Iterable[str])
     return Document(
         {"openapi": "3.1.0", "paths": {f"/{bare.lstrip('/')}": {"get": operation}}}, place, is_answer=True
     )
+
+
+def lists_in(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, list[Any]]]:
+    """The lists of an answer that have something in them, but for those in lists, with their JSONPaths."""
+    if isinstance(value, dict):
+        for name, inner in cast("dict[str, Any]", value).items():
+            yield from lists_in(inner, (*path, name))
+    elif isinstance(value, list) and value:
+        yield json_path(path), cast("list[Any]", value)
 
 
 def _head(name: str, source: str) -> list[str]:
