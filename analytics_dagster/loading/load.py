@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,12 +29,13 @@ from analytics_dagster.loading.source import api_session, build_source
 from analytics_dagster.loading.staging import staging_dropped, staging_name
 from analytics_dagster.loading.stored import grown_from_stored, reading, warn_of_gone
 from analytics_dagster.loading.workspace import EnoughDisk, private_directory
-from analytics_dagster.reading.errors import UnstableError
+from analytics_dagster.reading.errors import RefusedError, UnstableError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.reading.redaction import Redactor
-from analytics_dagster.spec import ApiFile, Resource, Window
+from analytics_dagster.spec import ApiFile, Resource, Window, windows_between
 
 _READINGS = 3  # at most, of rows that come or go meanwhile
+_MAY_BE_TOO_MUCH = re.compile(r"\b(400|413|416|422) ")  # statuses of requests, not of credentials or places
 _SHOWN = 1_000  # characters of a value in a preview
 
 T = TypeVar("T")
@@ -161,6 +163,7 @@ def prepare_load(
         cursors = ParentCursors(resolved.api, resource, forget=fresh)
     counted = CountRows(windows, cursor_column(resource), meter, emptied=table if window or fresh else None)
     with (
+        _several_windows_named(resource, window),
         explained(resolved.redact, where),
         private_directory() as directory,
         api_session(resolved, meter, sample=sample) as session,
@@ -206,6 +209,25 @@ def prepare_load(
             yield PreparedLoad(
                 source, pipeline, options, meter, counted, columnar, resource, resolved.redact, where, window
             )
+
+
+@contextmanager
+def _several_windows_named(resource: Resource, window: Window | None) -> Generator[None]:
+    """Say of a request that was refused that it was for several windows, which may be too much at once."""
+    problem: RefusedError | None = None
+    try:
+        yield
+    except RefusedError as error:
+        partitions, cursor = resource.partitions, resource.endpoint.incremental
+        count = len(windows_between(partitions, window.start, window.end)) if partitions and window else 1
+        if count == 1 or (cursor and cursor.step) or not _MAY_BE_TOO_MUCH.search(str(error)):
+            raise
+        problem = RefusedError(
+            f"{error}\n{count} windows were asked for at once; if the API takes no such long ones, write the"
+            " longest that it takes in endpoint.incremental, such as `step: 24h`."
+        )
+    if problem:
+        raise problem
 
 
 def load(

@@ -138,6 +138,18 @@ def test_a_window_that_is_too_large_is_halved_until_it_is_not(duckdb_store: Stor
     assert duckdb_store.ids("events") == [row["id"] for row in EVENTS]
 
 
+@pytest.mark.parametrize(("status", "days", "told"), [("422", 2, True), ("422", 1, False), ("403", 2, False)])
+def test_of_a_refused_request_for_several_windows_it_is_said_that_it_was(
+    duckdb_store: Store, status: str, days: int, *, told: bool
+) -> None:
+    text = HALVED.replace("MORE", "min: 1h").replace("PAGES", "single_page").split("    response_actions")[0]
+    with served(lambda _: ({"error": "too long"}, {":status": status})) as url:
+        read = parse_text(text.replace("URL", url), "api.yaml")
+        with pytest.raises(RefusedError) as caught:
+            load_into(duckdb_store, read, "events", day(1, days))
+    assert ("2 windows were asked for at once" in str(caught.value)) == told
+
+
 def test_a_window_is_not_halved_below_min_and_nothing_is_lost(duckdb_store: Store) -> None:
     Exporter(most=60).load(duckdb_store)
     exporter = Exporter(most=20)
