@@ -29,6 +29,7 @@ from analytics_dagster.reading.wire import Answer
 from analytics_dagster.spec import (
     HeaderNextPaginator,
     KeysetPaginator,
+    LinksPaginator,
     OffsetPaginator,
     PageNumberPaginator,
     Paginator,
@@ -54,6 +55,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         completion: Makes each first request what the file says.
         form: Those of its parameters that go into a form body.
         past_end: How the API says that there are no more pages.
+        ends_empty: Whether a page without rows is the last one, though a next link is in it.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         completion: Completion | None = None,
         form: Sequence[str] = (),
         past_end: PastEnd | None = None,
+        *,
+        ends_empty: bool = False,
     ) -> None:
         super().__init__()
         self._pages = pages
@@ -78,6 +82,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         self._completion = completion
         self._form = form
         self._past_end = past_end
+        self._ends_empty = ends_empty
         self._asked: set[int] = set()
         self._is_over = False
 
@@ -155,7 +160,9 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             problem = PageError(f"{without_query(response.url)}: {said}")
         else:
             if isinstance(self._pages, dlt_paginators.BaseReferencePaginator):
-                self._reference = settle(self._pages, page, self._reference)
+                self._reference = settle(
+                    self._pages, page, self._reference, ends_empty=self._ends_empty
+                )
             self._tally.check(page, self._pages)
             if data is not None and rows is not data:
                 data[:] = rows
@@ -305,6 +312,7 @@ def build_paginator(
         past_end = paginator.past_end if paginator else None
         return watched(None, selection, tally, session, make_rows, completion, past_end=past_end)
     options, form = _dlt_options(paginator)
+    ends_empty = isinstance(paginator, LinksPaginator) and bool(options.pop("stop_after_empty_page"))
     pages: dlt_paginators.BasePaginator
     # Without one list, the length of a page is not known, and dlt's own paginators have to do.
     if selection.is_one_list and isinstance(paginator, OffsetPaginator):
@@ -322,7 +330,10 @@ def build_paginator(
         if not isinstance(paginator, OffsetPaginator | PageNumberPaginator):
             del options["total_path"]
         pages = cast("dlt_paginators.BasePaginator", create_paginator(cast("Any", {"type": kind, **options})))
-    return watched(pages, selection, tally, session, make_rows, completion, form, paginator.past_end)
+    past_end = paginator.past_end
+    return watched(
+        pages, selection, tally, session, make_rows, completion, form, past_end, ends_empty=ends_empty
+    )
 
 
 def _dlt_options(paginator: Paginator) -> tuple[dict[str, Any], list[str]]:

@@ -29,13 +29,16 @@ class HeaderNext(dlt_paginators.BaseNextUrlPaginator):
         self._next_reference = response.headers.get(self._header)
 
 
-def settle(pages: dlt_paginators.BaseReferencePaginator, page: Page, before: Any) -> Any:
+def settle(
+    pages: dlt_paginators.BaseReferencePaginator, page: Page, before: Any, *, ends_empty: bool = False
+) -> Any:
     """Correct what dlt makes of the reference in an answer, and return it; None where it leads nowhere.
 
     Args:
         pages: dlt's paginator, which has seen the page.
         page: The page.
         before: The reference that led to the page.
+        ends_empty: Whether a page without rows is the last one, as the file says of next links.
 
     Raises:
         PageError: If a next link is no text.
@@ -51,7 +54,7 @@ def settle(pages: dlt_paginators.BaseReferencePaginator, page: Page, before: Any
                 reference = urljoin(page.answer.url, reference)  # dlt forgets where a redirect led
     # An empty one (`""`, `false`) is none. The one that led to this page, if that is empty, is how some APIs
     # say that there is nothing more for now.
-    if not reference or (not page.rows and reference == before):
+    if not reference or (not page.rows and (ends_empty or reference == before)):
         reference = None
     pages._next_reference = reference  # pyright: ignore[reportPrivateUsage]
     return reference

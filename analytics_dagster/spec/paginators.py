@@ -242,21 +242,30 @@ class CursorPaginator(_Paginator):
         return self
 
 
-class JsonLinkPaginator(_Paginator):
+class LinksPaginator(_Paginator):
+    """What paginators share that find the next page's URL in an answer."""
+
+    stop_after_empty_page: bool = Field(
+        default=False,
+        description="Whether a page without rows is the last one, as of an API that always has a next link.",
+    )
+
+
+class JsonLinkPaginator(LinksPaginator):
     """The next page's URL in the answer's body."""
 
     type: Literal["json_link", "json_response"]
     next_url_path: JsonPath = "next"
 
 
-class HeaderLinkPaginator(_Paginator):
+class HeaderLinkPaginator(LinksPaginator):
     """The next page's URL in the `Link` header (RFC 8288)."""
 
     type: Literal["header_link"]
     links_next_key: str = "next"
 
 
-class HeaderNextPaginator(_Paginator):
+class HeaderNextPaginator(LinksPaginator):
     """The next page's URL, whole or relative, in a header of another name than `Link`."""
 
     model_config = ConfigDict(

@@ -155,6 +155,25 @@ def test_the_reference_that_led_to_an_empty_page_leads_no_further(style: str) ->
     assert len(api.asked) == 3
 
 
+@pytest.mark.parametrize(
+    "paginator", [{"type": "header_link"}, {"type": "header_next", "header": "X-Next"}, {"type": "json_link"}]
+)
+def test_an_empty_page_ends_links_that_always_lead_on(paginator: Any) -> None:
+    asked: list[int] = []
+
+    def answer(query: dict[str, str]) -> Answer:
+        asked.append(start := int(query.get("start", 0)))
+        link = f"/rows?start={start + 10}"
+        headers = {"Link": f'<{link}>; rel="next"; results="{str(start < 20).lower()}"', "X-Next": link}
+        return {"data": ROWS[start : start + 10], "next": link}, headers
+
+    with served(answer) as url:
+        assert Lab(url).rows("/rows", {**paginator, "stop_after_empty_page": True}) == ROWS
+        assert asked == [0, 10, 20, 30]
+        with pytest.raises(PageError, match=r"were empty.*`stop_after_empty_page: true`"):
+            Lab(url).rows("/rows", paginator)
+
+
 @pytest.mark.parametrize("style", ["offset", "cursor", "header_next"])
 def test_a_total_may_be_in_a_header(style: str) -> None:
     stated = 25
