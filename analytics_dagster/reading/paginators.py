@@ -160,9 +160,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             problem = PageError(f"{without_query(response.url)}: {said}")
         else:
             if isinstance(self._pages, dlt_paginators.BaseReferencePaginator):
-                self._reference = settle(
-                    self._pages, page, self._reference, ends_empty=self._ends_empty
-                )
+                self._reference = settle(self._pages, page, self._reference, ends_empty=self._ends_empty)
             self._tally.check(page, self._pages)
             if data is not None and rows is not data:
                 data[:] = rows

@@ -149,6 +149,13 @@ def test_a_token_in_the_query_replaces_the_one_of_a_next_link(api: Door) -> None
     assert api.at("/rows")[0].written_query == "page=2&x=a%20b&sid=new%261"
 
 
+def test_a_key_in_the_query_is_sent_once_though_a_next_link_carries_it(api: Door) -> None:
+    auth = {"type": "api_key", "name": "access_token", "api_key": "a b", "location": "query"}
+    for link in ("/rows?after=2&access_token=a%20b", "/rows?access_token=a+b&after=2", "/rows?after=2"):
+        api.read(auth, path=link)
+    assert {asked.written_query for asked in api.asked} == {"after=2&access_token=a+b"}
+
+
 # Service accounts.
 
 

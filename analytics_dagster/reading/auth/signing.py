@@ -16,7 +16,7 @@ from dlt.sources.rest_api.config_setup import get_auth_class
 from analytics_dagster.reading.auth.fetching import Fetch, Token, how_to_fetch
 from analytics_dagster.reading.redaction import Redactor
 from analytics_dagster.reading.session import ApiSession
-from analytics_dagster.spec import Auth, FetchedToken, SeveralAuth
+from analytics_dagster.spec import ApiKeyAuth, Auth, FetchedToken, SeveralAuth
 
 
 def build_auth(auth: Auth | None, session_for: Callable[[str], ApiSession], redact: Redactor) -> Any:
@@ -31,6 +31,8 @@ def build_auth(auth: Auth | None, session_for: Callable[[str], ApiSession], reda
         return Several([build_auth(one, session_for, redact) for one in auth.all])
     if isinstance(auth, FetchedToken):
         return TokenAuth(auth, how_to_fetch(auth, session_for, redact))
+    if isinstance(auth, ApiKeyAuth) and auth.location != "header":
+        return KeyInQuery(auth)
     if auth is None:
         return None
     return get_auth_class(auth.type)(**auth.model_dump(exclude={"type"}))
@@ -88,11 +90,30 @@ class TokenAuth(AuthConfigBase):
         if not self._in_query:
             request.headers[self._name] = self._prefix + token.value
             return
-        url = urlsplit(request.url or "")
-        # A next link may carry an old token.
-        others = [part for part in url.query.split("&") if part and _name_of(part) != self._name]
-        query = "&".join([*others, urlencode({self._name: token.value})])
-        request.url = urlunsplit(url._replace(query=query))
+        request.url = _with_parameter(request.url or "", self._name, token.value)
+
+
+@configspec(init=False)
+class KeyInQuery(AuthConfigBase):
+    """Signs requests with a key in the query.
+
+    Args:
+        auth: The key and its name.
+    """
+
+    def __init__(self, auth: ApiKeyAuth) -> None:
+        super().__init__()
+        self._name, self._key = auth.name, auth.api_key
+        self.resolve()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> KeyInQuery:
+        """Itself, which never changes."""
+        return self
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Sign a request."""
+        request.url = _with_parameter(request.url or "", self._name, self._key)
+        return request
 
 
 @configspec(init=False)
@@ -125,6 +146,13 @@ class Several(AuthConfigBase):
         for part in self._parts:
             if isinstance(part, TokenAuth):
                 part.renew(request)
+
+
+def _with_parameter(address: str, name: str, value: str) -> str:
+    """A URL with a parameter that is in it once, also where a next link carries it already, or an old one."""
+    url = urlsplit(address)
+    others = [part for part in url.query.split("&") if part and _name_of(part) != name]
+    return urlunsplit(url._replace(query="&".join([*others, urlencode({name: value})])))
 
 
 def _name_of(parameter: str) -> str:
