@@ -20,11 +20,12 @@ _OTHERS = 5  # resources that are asked with a wrong key, too, where the first i
 _UNBROKEN = {"jwt_bearer", "oauth2_refresh_token"}
 _FETCHING = {"oauth2", "oauth2_client_credentials", "session"}
 _WHO = {"account", "email", "identifier", "login", "strategy", "user", "username"}
+_RULE = re.compile(r"\bresponse_actions\[\d+\]")
 _SECRET_HEADER = re.compile(r"auth|token|key|secret|cookie", re.IGNORECASE)
 
 
 def credentials_in(auth: Any) -> Iterator[str]:
-    """The secrets of a block `auth`, without the names of those who log in, which are no secrets.
+    """The secrets of a block `auth`, without names of clients and of those who log in, which are none.
 
     Args:
         auth: The block, or nothing.
@@ -33,7 +34,7 @@ def credentials_in(auth: Any) -> Iterator[str]:
     for one in block.get("all", [block]):
         login = cast("dict[str, Any]", one.get("login") or {})
         secret = {name: value for name, value in login.items() if name.lower() not in _WHO}
-        yield from secrets_in({**one, "login": secret})
+        yield from filter(None, secrets_in({**one, "login": secret, "client_id": None}))
 
 
 @check("the file is valid, and its secrets are templates", of_api=True)
@@ -68,7 +69,7 @@ def wrong_credentials(probe: Probe) -> str:
         window = probe.sample().window
     open_to_all = _asked(probe, probe.resource, window, once, types)
     if isinstance(open_to_all, str):
-        return f"refused with {open_to_all}"
+        return f"refused {open_to_all}"
     for other in _others(probe):
         try:
             found = _asked(probe, other, _first_window(other), once, types)
@@ -77,7 +78,7 @@ def wrong_credentials(probe: Probe) -> str:
         except (Fault, LoadError):
             continue  # that this one cannot be read is not what is looked at here
         if isinstance(found, str):
-            return f"refused with {found} for `{other.name}`; `{probe.resource.name}` is open to all"
+            return f"refused {found} for `{other.name}`; `{probe.resource.name}` is open to all"
     raise Fault(
         f"{open_to_all.asked} answered {len(open_to_all.rows):,} rows to a wrong key, so the API does not"
         " look at credentials here: its data are open, or they are sent in another place than it looks at."
@@ -87,13 +88,15 @@ def wrong_credentials(probe: Probe) -> str:
 def _asked(
     probe: Probe, resource: Resource, window: Window | None, resolved: ResolvedApi, types: set[str]
 ) -> str | Reading:
-    """The status with which an API refuses a wrong key, or what it answered to it."""
+    """How an API refuses a wrong key, or what it answered to it."""
     try:
         return probe.read(window, most=1, resource=resource, resolved=resolved)
     except RefusedError as error:
+        if rule := _RULE.search(str(error)):  # the file says how this API refuses
+            return f"by {rule[0]}"
         found = re.search(r"\b(40[013]) ", str(error))
         if found and (found[1] != "400" or types & _FETCHING):
-            return found[1]
+            return f"with {found[1]}"
         raise Fault(f"expected 401 or 403 for a wrong key: {probe.redact(str(error))}") from None
 
 
@@ -117,6 +120,8 @@ def _broken(auth: Mapping[str, Any]) -> dict[str, Any]:
     if "all" in auth:
         return {"all": [_broken(one) for one in cast("list[dict[str, Any]]", auth["all"])]}
     secret = {key: value for key, value in auth.items() if any(secrets_in({key: value}))}
+    if auth.get("password") == "":
+        secret["username"] = auth["username"]
     return {
         key: {**cast("dict[str, Any]", value), **_broken(cast("dict[str, Any]", value))}
         if isinstance(value, dict)

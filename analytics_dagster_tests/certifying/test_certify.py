@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from analytics_dagster.certifying.verdicts import Check, Verdict
 from analytics_dagster.spec import parse_text
 from analytics_dagster_tests.certifying.flawed import KEY, Flawed
 from analytics_dagster_tests.cli_runner import Cli, fresh_cli, write_api
-from analytics_dagster_tests.reading.helpers import served
+from analytics_dagster_tests.reading.helpers import Answer, Asked, served, served_whole
 
 HEAD = """\
 name: acme
@@ -238,12 +239,51 @@ def test_the_command_reports_keeps_to_the_budget_and_writes_nothing(cli: Cli) ->
     assert sorted(path.name for path in Path().iterdir()) == ["apis", "report.json"]
 
 
+@pytest.mark.parametrize(("actions", "found"), [("when: code, action: fail", "passed"), ("", "failed")])
+def test_a_wrong_key_may_be_refused_as_the_file_says(
+    actions: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = WINDOWS.replace(
+        "params: {}", f"response_actions: [{{{actions}}}]" if actions else "params: {}"
+    )
+    check = access.wrong_credentials
+    assert outcome(certified("200 for a wrong key", resource, (check,), monkeypatch), check) == found
+
+
+def test_a_name_without_a_password_is_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(asked: Asked) -> Answer:
+        if asked.headers["Authorization"] != f"Basic {b64encode(f'{KEY}:'.encode()).decode()}":
+            return {"error": "unknown key"}, {":status": "401"}
+        return {"data": [{"id": 1, "created_at": "2024-03-30T12:00:00Z"}], "total": 1}, {}
+
+    basic = 'type: http_basic, username: "${ACME_KEY}", password: ""'
+    before = 'type: api_key, name: api_key, api_key: "${ACME_KEY}", location: query'
+    monkeypatch.setenv("ACME_KEY", KEY)
+    monkeypatch.setattr(certify, "CHECKS", (access.templates_only, access.wrong_credentials))
+    with served_whole(answer) as url:
+        file = parse_text(text(url, WINDOWS).replace(before, basic), "acme.yaml")
+        verdicts = list(certify.certify(file, ["events"], 400))
+    assert [one.outcome for one in verdicts] == ["passed", "passed"]
+
+
 def test_a_secret_that_is_no_template_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certify, "CHECKS", (access.templates_only,))
     file = parse_text(text("https://api.example.com", WINDOWS).replace("${ACME_KEY}", KEY), "acme.yaml")
     [verdict] = certify.certify(file, ["events"], 400)
     assert verdict.outcome == "failed"
     assert KEY not in verdict.text
+
+
+def test_the_id_of_a_client_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certify, "CHECKS", (access.templates_only,))
+    monkeypatch.setenv("ACME_KEY", KEY)
+    before = 'type: api_key, name: api_key, api_key: "${ACME_KEY}", location: query'
+    oauth2 = (
+        'type: oauth2, access_token_url: "https://x.example/", client_id: acme, client_secret: "${ACME_KEY}"'
+    )
+    file = parse_text(text("https://api.example.com", WINDOWS).replace(before, oauth2), "acme.yaml")
+    [verdict] = certify.certify(file, ["events"], 400)
+    assert verdict.outcome == "passed", verdict.text
 
 
 def test_of_a_login_the_name_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
