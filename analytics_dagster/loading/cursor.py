@@ -124,9 +124,13 @@ class RowTimes:
         try:
             return self._bounds.parse(value)
         except (ValueError, OverflowError) as error:
+            otherwise = (
+                "; where rows write times in a way of their own, have one made by a `cast` in records.fields,"
+                " such as `timestamp:%d.%m.%Y %H:%M`"
+            )
             raise CursorError(
-                f"The cursor `{self.path}` of a row cannot be read:"
-                f" {error}. Check cursor_path and format in endpoint.incremental."
+                f"The cursor `{self.path}` of a row cannot be read: {error}. Check cursor_path and format in"
+                f" endpoint.incremental{otherwise if isinstance(value, str) else ''}."
             ) from None
 
 

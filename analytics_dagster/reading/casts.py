@@ -13,6 +13,9 @@ from typing import Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?", re.ASCII)
+_DATE_OF_JSON = re.compile(
+    r"/Date\((-?\d+)([+-]\d{4})?\)/", re.ASCII
+)  # in UTC, whatever offset is to be shown
 _FINER = re.compile(r"[.,]\d{6}\d*[1-9]")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _TOO_FAR = "beyond the years 1 to 9999"
@@ -44,7 +47,7 @@ def caster(name: str) -> Cast:
         "timestamp": _timestamp,
         "date": _date,
         "epoch": partial(_since_1970, 10**6),
-        "epoch_ms": partial(_since_1970, 10**3),
+        "epoch_ms": _milliseconds,
     }[kind]
 
 
@@ -137,6 +140,11 @@ def _since_1970(microseconds: int, value: Any) -> datetime:
         return _EPOCH + timedelta(microseconds=moments.numerator)
     except OverflowError:
         raise CastError(_TOO_FAR) from None
+
+
+def _milliseconds(value: Any) -> datetime:
+    found = _DATE_OF_JSON.fullmatch(value) if isinstance(value, str) else None
+    return _since_1970(10**3, found[1] if found else value)
 
 
 def _by_pattern(pattern: str, value: Any, *, is_date: bool) -> date:

@@ -138,8 +138,8 @@ class FieldSource(Model):
     cast: Annotated[str, AfterValidator(_cast)] | None = Field(
         default=None,
         description="What the value becomes; null stays null, and a value that cannot become it exactly fails"
-        " the load. `date:` or `timestamp:` and a strptime pattern read other texts; a time without an offset"
-        " is in UTC.",
+        " the load. `date:` or `timestamp:` and a strptime pattern read other texts, epoch_ms also"
+        " `/Date(1704067200000)/`; a time without an offset is in UTC.",
         examples=[*CASTS, "date:%Y%m%d", "timestamp:%d.%m.%Y %H:%M"],
     )
     const: Annotated[Any, AfterValidator(_const)] = Field(

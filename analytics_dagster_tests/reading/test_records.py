@@ -192,6 +192,8 @@ def test_a_function_that_cannot_keep_the_digits_fails(expression: str) -> None:
         ("text", LONG, str(LONG)),
         ("timestamp", "2024-01-01 00:00", datetime(2024, 1, 1, tzinfo=UTC)),
         ("epoch", "1704067200.5", datetime(2024, 1, 1, 0, 0, 0, 500000, tzinfo=UTC)),
+        ("epoch_ms", "/Date(1704067200500)/", datetime(2024, 1, 1, 0, 0, 0, 500000, tzinfo=UTC)),
+        ("epoch_ms", "/Date(-1000+0130)/", datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
         ("epoch", 0.1, datetime(1970, 1, 1, 0, 0, 0, 100000, tzinfo=UTC)),
         ("epoch", -1, datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
         ("date:%Y%m%d", 20240131, date(2024, 1, 31)),
@@ -214,7 +216,7 @@ def test_casts_are_exact(kind: str, value: Any, expected: Any) -> None:
         ("timestamp", [1704067200, "yesterday", "2024-01-01T00:00:00.1234567Z", "0001-01-01T00:00:00+14:00"]),
         ("date", ["2024-02-30", "20240131", "2024-01-01T00:00:00Z", 20240131]),
         ("epoch", ["x", 10**15, "1e999999", "0.1234567", "1e-99999", f"0.{0:040}1", True]),
-        ("epoch_ms", [10**18, {}]),
+        ("epoch_ms", [10**18, {}, "/Date(1704067200000)", "/Date(1e3)/", "/Date(9999999999999999)/"]),
         ("date:%Y%m%d", ["2024-01-31", {}, "", "(other)"]),
     ],
 )
