@@ -31,9 +31,17 @@ def windows_add_up(probe: Probe) -> str:
 def rows_are_inside(probe: Probe) -> str:
     window, whole = _whole(probe)
     _refuse_outside(probe, whole)  # before edges are looked for, as there may be no row within
-    readings = [whole, *_parts(probe, window, _edges(probe, window, whole))]
-    for reading in readings:
+    if (timed := probe.timed(whole)) and not probe.timed(whole, window):
+        row, time = timed[0]
+        raise Fault(
+            f"none of {len(timed):,} rows is in {window}, such as {probe.some([probe.mark(row)])} of"
+            f" {time.isoformat()}: correct format, timezone, start and end in endpoint.incremental, or"
+            f" cursor_path. {whole.asked}"
+        )
+    parts = _parts(probe, window, _edges(probe, window, whole))
+    for reading in parts:
         _refuse_outside(probe, reading)
+    readings = [whole, *parts]
     return f"{sum(len(reading.rows) for reading in readings):,} rows in {len(readings)} windows"
 
 

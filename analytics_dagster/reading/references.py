@@ -52,6 +52,8 @@ def settle(
         with suppress(ValueError):  # no URL, which is told when it is asked for
             if not urlsplit(reference).scheme:
                 reference = urljoin(page.answer.url, reference)  # dlt forgets where a redirect led
+    if isinstance(pages, dlt_paginators.HeaderCursorPaginator) and reference == "null":
+        reference = None  # a header has texts only
     # An empty one (`""`, `false`) is none. The one that led to this page, if that is empty, is how some APIs
     # say that there is nothing more for now.
     if not reference or (not page.rows and (ends_empty or reference == before)):

@@ -101,6 +101,8 @@ class Flawed:
         match self.flaw:
             case "no end bound":
                 end = None
+            case "a day later" if start and end:
+                return [{**row, "created_at": end.isoformat()} for row in rows[:9]]
             case "days only" if start and end:
                 start, end = _floor(start), _floor(end) + _DAY
             case "whole seconds" if end:

@@ -134,6 +134,7 @@ def test_a_part_of_a_long_history_is_one_that_has_rows_though_none_came_lately(
         ("days only", windows.rows_are_inside),
         ("another clock", windows.rows_are_inside),
         ("rows of another year", windows.rows_are_inside),
+        ("a day later", windows.rows_are_inside),
         ("whole seconds", windows.windows_add_up),
         ("60 rows a window", windows.windows_add_up),
         ("the start is exclusive", windows.windows_add_up),
@@ -171,6 +172,11 @@ def test_a_flaw_of_pages_files_and_parents_is_found(
     flaw: str, resource: str, check: Check, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert outcome(certified(flaw, resource, (check,), monkeypatch), check) == "failed"
+
+
+def test_a_load_without_rows_has_no_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    [verdict] = certified("a day later", WINDOWS, (loads.types_hold,), monkeypatch)
+    assert (verdict.outcome, verdict.text) == ("not applicable", "no row was loaded")
 
 
 @pytest.mark.parametrize(

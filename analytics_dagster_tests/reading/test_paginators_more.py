@@ -174,6 +174,18 @@ def test_an_empty_page_ends_links_that_always_lead_on(paginator: Any) -> None:
             Lab(url).rows("/rows", paginator)
 
 
+@pytest.mark.parametrize("last", ["", "null", None])
+def test_a_token_in_a_header_ends_with_none(last: str | None) -> None:
+    def answer(query: dict[str, str]) -> Answer:
+        start = int(query.get("locator", 0))
+        token = str(start + 10) if start < 20 else last
+        return {"data": ROWS[start : start + 10]}, {} if token is None else {"X-Locator": token}
+
+    paginator = {"type": "header_cursor", "cursor_key": "X-Locator", "cursor_param": "locator"}
+    with served(answer) as url:
+        assert Lab(url).rows("/rows", paginator) == ROWS
+
+
 @pytest.mark.parametrize("style", ["offset", "cursor", "header_next"])
 def test_a_total_may_be_in_a_header(style: str) -> None:
     stated = 25
