@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,12 +14,13 @@ from dlt.common import jsonpath
 from dlt.extract import DltResource, DltSource
 
 from analytics_dagster.loading.batches import gather_pages
+from analytics_dagster.loading.child_parts import Read, in_parts
 from analytics_dagster.loading.parent_cursors import ParentCursors
 from analytics_dagster.reading.errors import ContractError, LoadError, RefusedError
 from analytics_dagster.reading.records import MakeRows
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.side_by_side import side_by_side
-from analytics_dagster.spec import Api, Endpoint, Resource, families
+from analytics_dagster.spec import Api, Endpoint, Resource, Window, families
 from analytics_dagster.spec.placeholders import FOR_EACH, Source, renamed, resolved, source_of, sources
 
 NO_PARENT = "_for_each"
@@ -193,7 +194,7 @@ class Children:
             f" `{source.of}` `records: {{fields: {{{source.field}: {source.field}}}}}`."
         )
 
-    def pages(self, asked: _Asked, read: Callable[[list[Any]], Iterator[Any]]) -> Iterator[Any]:
+    def pages(self, asked: _Asked, read: Read) -> Iterator[Any]:
         """The pages of one asking, their rows with what they take from it.
 
         Args:
@@ -246,6 +247,7 @@ def ask_children(
     session: ApiSession,
     cursors: ParentCursors | None = None,
     *,
+    window: Window | None = None,
     only_first: bool = False,
 ) -> None:
     """Let dlt ask for children as `Children` says, those of several parents side by side.
@@ -258,6 +260,7 @@ def ask_children(
         loaded: The resource that is loaded.
         session: Sends the requests.
         cursors: Where the loaded resource goes on for each parent.
+        window: What of it is read, in parts where the file says so; None for all as it is asked for.
         only_first: Ask once only.
     """
     if cursors is None and loaded.has_cursor_per_parent:
@@ -267,20 +270,16 @@ def ask_children(
             resource = next(one for one in api.resources if one.name == child.name)
             is_parent = resource.name != loaded.name
             children = Children(api, resource, None if is_parent else cursors, is_parent=is_parent)
-            _replace_reading(child, children, session, 1 if only_first else None)
+            pipe: Any = child._pipe  # pyright: ignore[reportPrivateUsage]
+            read = pipe.gen if is_parent else in_parts(pipe.gen, resource, window, session)
+            pipe.replace_gen(_of_all(read, children, session, 1 if only_first else None))
             if is_parent and not only_first:
                 gather_pages(child, session.meter, _PARENTS)
 
 
-def _replace_reading(child: DltResource, children: Children, session: ApiSession, count: int | None) -> None:
-    pipe: Any = child._pipe  # pyright: ignore[reportPrivateUsage]
-    of_one = pipe.gen
-
+def _of_all(read: Read, children: Children, session: ApiSession, count: int | None) -> Any:
     def of_all(rows: list[Any], meta: Any = None) -> Iterator[Any]:
-        def read(row: list[Any]) -> Iterator[Any]:
-            return iter(of_one(row, meta=meta))
-
         asked = itertools.islice(children.asking(rows), count)
         return side_by_side((children.pages(one, read) for one in asked), session)
 
-    pipe.replace_gen(of_all)
+    return of_all

@@ -60,12 +60,17 @@ def cut_into_parts(
     if incremental is None or pipe.has_parent:
         return
     if incremental.step:
-        pipe.replace_gen(_Parts(described, window, session, pipe.gen).steps)
+        pipe.replace_gen(Parts(described, window, session, pipe.gen).steps)
     elif all_rows and _may_be_cut(described, incremental, window, session):
-        parts = _Parts(described, window, session, pipe.gen)
+        parts = Parts(described, window, session, pipe.gen)
         pipe.replace_gen(lambda: parts.or_halves(parts.where_faster()))
-    elif any(rule.action == "halve" for rule in described.endpoint.response_actions):
-        pipe.replace_gen(_Parts(described, window, session, pipe.gen).whole_or_halves)
+    elif may_be_halved(described):
+        pipe.replace_gen(Parts(described, window, session, pipe.gen).whole_or_halves)
+
+
+def may_be_halved(described: Resource) -> bool:
+    """Whether an answer may ask for the halves of a window."""
+    return any(rule.action == "halve" for rule in described.endpoint.response_actions)
 
 
 def _may_be_cut(described: Resource, incremental: Incremental, window: Window, session: ApiSession) -> bool:
@@ -84,7 +89,7 @@ def _key(described: Resource, session: ApiSession) -> tuple[str, str]:
     return session.place, described.name
 
 
-class _Parts:
+class Parts:
     """Reads one window.
 
     Args:
@@ -264,9 +269,12 @@ class _Parts:
             "incremental_object": cursor,
             "incremental_cursor_transform": self._bounds.writer(part.end),
         }
-        for page in paginate_resource(**{**self._asked, **own, **changed}):
+        for page in self._pages_of({**self._asked, **own, **changed}):
             yield part, page
         yield part, None
+
+    def _pages_of(self, asked: dict[str, Any]) -> Iterator[Page]:
+        return paginate_resource(**asked)
 
     def _account(self) -> Account:
         return Account(self._times, self._bounds, self._window)

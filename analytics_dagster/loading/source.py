@@ -151,7 +151,7 @@ def build_source(
     source = rest_api_source(config, name=name)
     source.schema = exact_schema(name)
     source.root_key = True  # nested rows can be merged, also where the first loads appended or replaced
-    ask_children(source, resolved.api, resource, session, cursors)
+    ask_children(source, resolved.api, resource, session, cursors, window=window)
     loaded = source.resources[resource.name]
     loaded.add_step(KeepValues(resource, session.meter))
     if cursors is not None:

@@ -181,12 +181,6 @@ def _steps(resource: Resource, cursor: Incremental) -> Iterator[Mistake]:
         yield Mistake(
             (*_CURSOR, "row_order"), "with step, each request has an end of its own; leave row_order out"
         )
-    if resource.is_child:
-        yield Mistake(
-            (*_CURSOR, "step"),
-            "a resource with a parent is asked for once for each of its rows, with the whole window;"
-            " leave step out, and take shorter partitions",
-        )
 
 
 def hiding(resource: Resource) -> Iterator[Mistake]:

@@ -50,8 +50,6 @@ def _not_halved(resource: Resource) -> str | None:
             f"no request tells the API its {one_of(sorted(missing), last='and')}; give start_param and"
             ' end_param, or write "{incremental.start_value}" and "{incremental.end_value}"'
         )
-    if resource.is_child:
-        return "a child is asked for once for each row of its parent; take shorter partitions"
     if cursor.row_order:
         return "with row_order a window is read in one piece; leave row_order out"
     if cursor.on_cursor_value_missing == "include":

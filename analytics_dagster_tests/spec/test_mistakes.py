@@ -270,12 +270,6 @@ FILES: list[tuple[str, int, str, str]] = [
 
 # A resource whose first line is line 5 of its file.
 RESOURCES: list[tuple[str, int, str, str]] = [
-    (
-        WINDOWED.replace("since", "since, end_param: u, step: 6h") + '  path: "x/{resources.b.id}"',
-        10,
-        ".endpoint.incremental.step",
-        "once for each of its rows",
-    ),
     ("nam: a", 5, ".nam", "did you mean `name`?"),
     ("name: 1a", 5, ".name", "begins with a letter"),
     ("name: a\nendpoint:\npath: a", 7, ".path", "it belongs below `endpoint`"),
@@ -1093,11 +1087,6 @@ def test_a_table_that_a_list_of_another_resource_may_have_is_refused() -> None:
             ", end_param: b, on_cursor_value_missing: include",
             "",
             "a row without a cursor would come with both",
-        ),
-        (
-            ", end_param: b",
-            ", params: {p: '{resources.b.id}'}",
-            "once for each row of its parent; take shorter",
         ),
     ],
 )
