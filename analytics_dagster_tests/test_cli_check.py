@@ -7,6 +7,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import responses
 
 from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster_tests.cli_runner import Cli, fresh_cli, write_api
-from analytics_dagster_tests.reading.helpers import raw_server
+from analytics_dagster_tests.reading.helpers import Answer, raw_server, served
 
 RESOURCE = """\
 client:
@@ -266,6 +267,31 @@ resources:
         done = cli("check", "acme")
     assert said in done.out
     assert done.code == ("✓" not in said)
+
+
+def test_check_asks_for_no_more_than_a_step(cli: Cli) -> None:
+    def answer(query: dict[str, str]) -> Answer:
+        since, until = (datetime.fromisoformat(query[name]) for name in ("since", "until"))
+        if until - since > timedelta(days=7):
+            return {"error": "a week at most"}, {":status": "400"}
+        return {"data": [{"id": 1, "t": query["since"]}]}, {}
+
+    with served(answer) as url:
+        write_api(f"""\
+            client: {{base_url: {url}}}
+            resources:
+              - name: things
+                primary_key: id
+                write_disposition: merge
+                partitions: {{every: month, start: 2024-01-01}}
+                endpoint:
+                  path: things
+                  data_selector: data
+                  paginator: single_page
+                  incremental: {{cursor_path: t, start_param: since, end_param: until, step: 168h}}
+        """)
+        done = cli("check", "acme")
+    assert done.code == 0, done.out
 
 
 def test_check_finds_out_that_the_first_page_is_not_all(cli: Cli) -> None:

@@ -19,6 +19,7 @@ from analytics_dagster.loading.cursor import LIFTED
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.promises import broken_promise, way_of
 from analytics_dagster.loading.resolve import ResolvedApi, resolve
+from analytics_dagster.reading.cuts import Cuts
 from analytics_dagster.reading.errors import CursorError, LoadError, PageError, SelectorError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sample import is_sample, sandbox_variables
@@ -87,7 +88,7 @@ def check_resource(
     windows: list[Window | None] = [None]
     if resource.partitions:
         over = all_windows(resource.partitions, datetime.now(UTC))
-        windows = [*dict.fromkeys((over[-1], over[0]))] if over else []
+        windows = [_first_step(resource, one) for one in dict.fromkeys((over[-1], over[0]))] if over else []
     findings = [Finding(None, "the first window is not over yet, so there is nothing to ask for")]
     for window in windows:
         # An export has no pages, and only its beginning is read.
@@ -99,6 +100,12 @@ def check_resource(
                 findings += filter_findings(resolved, resource, window, page.pages[0].rows, on_change)
             break
     return findings
+
+
+def _first_step(resource: Resource, window: Window) -> Window:
+    """What a load would ask for first."""
+    cursor = resource.endpoint.incremental
+    return next(Cuts(cursor).steps(window, cursor.step)) if cursor and cursor.step else window
 
 
 def _findings(
