@@ -86,6 +86,22 @@ class Keyset(dlt_paginators.BasePaginator):
             self._length, self._longest = len(keys), max(self._longest, len(keys))
         return new
 
+    def stays_at_start(self, where: str) -> bool:
+        """Whether all rows of the first page are those that it was asked from, so that it is the last one.
+
+        To be asked where the request for the next page is that for the first one again.
+
+        Args:
+            where: The URL, for messages.
+
+        Raises:
+            PageError: If there may be more rows of these keys than a page has.
+        """
+        if self._seen != {self._position}:
+            return False
+        self._refuse_stuck([cast("tuple[Any, ...]", self._position)] * self._length, where)
+        return True
+
     def update_state(self, response: Response, data: list[Any] | None = None) -> None:
         """Nothing: `new_rows` has seen the page."""
 

@@ -133,7 +133,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         """
         assert isinstance(response, Answer)
         self._session.meter.add(pages=1)
-        if response.is_last:
+        # An answer that the file takes for no data does not say whether there is more.
+        if response.is_last or (response.has_no_rows and getattr(self._pages, "has_more_path", None)):
             self._end_here(response)
             return
         page = self._page(response, data)
@@ -240,6 +241,10 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         self._fill_form(request)
         asked = fingerprint(request)
         if asked in self._asked:
+            is_first = len(self._asked) == 1
+            if is_first and isinstance(self._pages, Keyset) and self._pages.stays_at_start(address):
+                self._is_over = True
+                return
             raise PageError(
                 f"The pages of {address} do not end: a page leads to one that was read before. Check the"
                 " paginator; an API whose next link or cursor never changes cannot be read to its end."

@@ -146,6 +146,15 @@ def test_no_data_is_a_page_without_rows_and_ignore_the_end_of_the_pages(pages: A
             assert read([page, gone], rule, paginator=pages) == ([{"id": 1}], 2, [])
 
 
+def test_no_data_ends_pages_that_say_whether_there_are_more() -> None:
+    page: Answer = (200, {}, {"data": [{"id": 1}], "next": "2", "more": True})
+    pages = {"type": "cursor", "cursor_path": "next", "has_more_path": "more"}
+    rule = {"status_code": [204, 304], "action": "no_data"}
+    for gone in ((204, {}, b""), (304, {}, b"")):
+        assert read([gone], rule, paginator=pages) == ([], 1, [])
+        assert read([page, gone], rule, paginator=pages) == ([{"id": 1}], 2, [])
+
+
 @pytest.mark.parametrize("action", ["no_data", "ignore"])
 def test_rows_that_a_total_counts_are_not_ignored(action: str) -> None:
     page: Answer = (200, {}, {"data": [{"id": 1}], "total": 3})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from analytics_dagster.reading.errors import PageError
@@ -75,12 +75,14 @@ BY_BOTH: Any = {"params": {"since": "{page.at}", "after": "{page.id}", "both": 1
     size=st.integers(2, 6),
     inclusive=st.booleans(),
     limit=st.sampled_from([None, "size", "more"]),
-    start=st.booleans(),
+    start=st.sampled_from([None, -1, 0]),
 )
-@example(times=[0, 1, 1, 1], size=2, inclusive=True, limit="more", start=False)
+@example(times=[0, 1, 1, 1], size=2, inclusive=True, limit="more", start=None)
+@example(times=[0, 0], size=3, inclusive=True, limit="size", start=0)
 def test_all_rows_come_once_or_it_fails(
-    api: SortedApi, times: list[int], size: int, inclusive: bool, limit: str | None, start: bool
+    api: SortedApi, times: list[int], size: int, inclusive: bool, limit: str | None, start: int | None
 ) -> None:
+    assume(inclusive or start != 0)  # which would leave out the rows of 0
     api.rows = [{"id": n, "at": at} for n, at in enumerate(times)]
     api.size, api.inclusive, api.total = size, inclusive, lambda _: None
     truth = sorted(api.rows, key=lambda row: (row["at"], row["id"]))
@@ -91,11 +93,11 @@ def test_all_rows_come_once_or_it_fails(
         "type": "keyset",
         "keys": ["at", "id"],
         **limits,
-        **({"start": {"at": 0, "id": -1}} if start else {}),
+        **({} if start is None else {"start": {"at": 0, "id": -1}}),
     }
     assert read(api.url, both, BY_BOTH) == truth
 
-    one = {"type": "keyset", "keys": "at", **limits, **({"start": {"at": -1}} if start else {})}
+    one = {"type": "keyset", "keys": "at", **limits, **({} if start is None else {"start": {"at": start}})}
     try:
         rows = read(api.url, one, BY_AT)
     except PageError:
@@ -107,6 +109,16 @@ def test_all_rows_come_once_or_it_fails(
         # and a first page of one value looks like all there is, with a limit that the API does not keep to.
         is_shown = inclusive and (limit != "more" or times.count(min(times, default=0)) < size)
         assert rows == truth or (most > 1 and not is_shown)
+
+
+def test_a_first_page_ends_where_all_its_rows_are_those_of_the_start(api: SortedApi) -> None:
+    api.rows, api.inclusive, api.asked = [{"id": n, "at": 5} for n in range(9)], True, []
+    api.size, paginator = 10, {"type": "keyset", "keys": "at", "limit": 10, "start": {"at": 5}}
+    assert read(api.url, paginator, BY_AT) == api.rows
+    assert len(api.asked) == 1
+    api.size = 9
+    with pytest.raises(PageError, match=r"All 9 rows of a page of .* have the same `at`"):
+        read(api.url, {**paginator, "limit": 9}, BY_AT)
 
 
 def test_rows_that_are_alike_are_told_apart_by_how_often_they_came(api: SortedApi) -> None:
