@@ -7,7 +7,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -269,12 +269,18 @@ resources:
     assert done.code == ("✓" not in said)
 
 
-def test_check_asks_for_no_more_than_a_step(cli: Cli) -> None:
+@pytest.mark.parametrize("command", ["check", "certify"])
+@pytest.mark.parametrize("how", [(", step: 168h", ""), ("", "{status_code: 400, action: halve}")])
+def test_no_more_is_asked_for_than_the_api_takes(cli: Cli, command: str, how: tuple[str, str]) -> None:
     def answer(query: dict[str, str]) -> Answer:
         since, until = (datetime.fromisoformat(query[name]) for name in ("since", "until"))
         if until - since > timedelta(days=7):
             return {"error": "a week at most"}, {":status": "400"}
-        return {"data": [{"id": 1, "t": query["since"]}]}, {}
+        now, noon = datetime.now(UTC), since.replace(hour=12, minute=0, second=0, microsecond=0)
+        times = [noon + timedelta(days=day) for day in range(9)]
+        return {
+            "data": [{"id": str(t), "t": t.isoformat()} for t in times if since <= t < min(until, now)]
+        }, {}
 
     with served(answer) as url:
         write_api(f"""\
@@ -288,10 +294,12 @@ def test_check_asks_for_no_more_than_a_step(cli: Cli) -> None:
                   path: things
                   data_selector: data
                   paginator: single_page
-                  incremental: {{cursor_path: t, start_param: since, end_param: until, step: 168h}}
+                  incremental: {{cursor_path: t, start_param: since, end_param: until{how[0]}}}
+                  response_actions: [{how[1]}]
         """)
-        done = cli("check", "acme")
-    assert done.code == 0, done.out
+        done = cli(command, "acme")
+    assert "✗" not in done.out.replace("✗ wrong credentials", "")
+    assert "rows on" in done.out
 
 
 def test_check_finds_out_that_the_first_page_is_not_all(cli: Cli) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from analytics_dagster.certifying.pages import Reading
 from analytics_dagster.certifying.probe import Probe, as_text
 from analytics_dagster.certifying.verdicts import Fault, NotApplicable, check
+from analytics_dagster.reading.cuts import Cuts
 from analytics_dagster.reading.errors import RefusedError
 from analytics_dagster.spec import OffsetPaginator, PageNumberPaginator, Paginator, Resource, families
 from analytics_dagster.spec.paginators import UntilEmptyPaginator
@@ -104,7 +105,10 @@ def total_is_right(probe: Probe) -> str:
 def children_of_each(probe: Probe) -> str:
     if not probe.resource.is_child:
         raise NotApplicable("it has no parent")
-    walks = [walk for walk in probe.whole().walks if any(page.rows for page in walk)]
+    whole, cursor = probe.whole(), probe.resource.endpoint.incremental
+    if whole.window and cursor and cursor.step:  # of which each parent would have several walks
+        whole = probe.part(next(Cuts(cursor).steps(whole.window, cursor.step)))
+    walks = [walk for walk in whole.walks if any(page.rows for page in walk)]
     if len(walks) < 2:
         raise NotApplicable("fewer than two of the first parents have children")
     taken = families.taken(probe.resource, families.by_name(probe.resolved.api.resources))

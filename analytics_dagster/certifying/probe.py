@@ -27,7 +27,7 @@ from analytics_dagster.loading.source import api_session, rest_api_config, schem
 from analytics_dagster.loading.verify import unreadable_range
 from analytics_dagster.reading.bounds import Bounds
 from analytics_dagster.reading.cuts import Cuts
-from analytics_dagster.reading.errors import LoadError, RefusedError
+from analytics_dagster.reading.errors import LoadError, RefusedError, WindowTooLargeError
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.spec import ApiFile, Incremental, Resource, Window, window_containing, windows_between
 from analytics_dagster.spec.placeholders import bounds_sent
@@ -163,11 +163,20 @@ class Probe:
         windows: list[Window | None] = [window]
         if window and incremental and incremental.step:
             windows = [*Cuts(incremental).steps(window, incremental.step)]
-        for part in windows:
+        while windows:
+            part = windows.pop(0)
             if most is not None and len(reading.pages) >= most:
                 reading.is_whole = False
                 break
-            self._read(part, reading, most, resource, resolved or self.resolved)
+            before = len(reading.walks)
+            try:
+                self._read(part, reading, most, resource, resolved or self.resolved)
+            except WindowTooLargeError:
+                halves = Cuts(incremental).halves(part) if part and incremental else None
+                if halves is None:
+                    raise
+                del reading.walks[before:]  # those of other parents
+                windows[:0] = halves
         return reading
 
     def _read(

@@ -20,7 +20,13 @@ from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.promises import broken_promise, way_of
 from analytics_dagster.loading.resolve import ResolvedApi, resolve
 from analytics_dagster.reading.cuts import Cuts
-from analytics_dagster.reading.errors import CursorError, LoadError, PageError, SelectorError
+from analytics_dagster.reading.errors import (
+    CursorError,
+    LoadError,
+    PageError,
+    SelectorError,
+    WindowTooLargeError,
+)
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sample import is_sample, sandbox_variables
 from analytics_dagster.spec import Resource, Window, families
@@ -94,6 +100,9 @@ def check_resource(
         # An export has no pages, and only its beginning is read.
         most = 1 if resource.endpoint.response else 2
         page, problem = read_pages(resolved, resource, window, on_change, most)
+        while isinstance(problem, WindowTooLargeError) and (half := _first_half(resource, window)):
+            window = half  # noqa: PLW2901 - as a load would go on
+            page, problem = read_pages(resolved, resource, window, on_change, most)
         findings = _findings(resolved, resource, window, page, problem)
         if problem or page.rows:
             if problem is None:
@@ -106,6 +115,13 @@ def _first_step(resource: Resource, window: Window) -> Window:
     """What a load would ask for first."""
     cursor = resource.endpoint.incremental
     return next(Cuts(cursor).steps(window, cursor.step)) if cursor and cursor.step else window
+
+
+def _first_half(resource: Resource, window: Window | None) -> Window | None:
+    """What a load would ask for where a window is too large; None where it cannot be halved."""
+    cursor = resource.endpoint.incremental
+    halves = Cuts(cursor).halves(window) if cursor and window else None
+    return halves[0] if halves else None
 
 
 def _findings(
