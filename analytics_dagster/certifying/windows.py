@@ -16,6 +16,7 @@ from analytics_dagster.spec import Window
 _SECOND, _HOUR, _DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 _FAR = timedelta(days=3652)
 _EVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+_CUT = "the whole may be cut, and `step` in endpoint.incremental asks for less at once"
 
 
 @check("neighbouring windows add up to the whole, also with edges at rows")
@@ -183,7 +184,7 @@ def _same(probe: Probe, window: Window, whole: Reading, parts: list[Reading]) ->
     of_whole, of_parts = (probe.marks(row for row, _ in pairs) for pairs in (in_whole, in_parts))
     for difference, what in (
         (of_whole - of_parts, "do not come where its parts are asked for"),
-        (of_parts - of_whole, "come only where its parts are asked for: the whole may be cut"),
+        (of_parts - of_whole, f"come only where its parts are asked for: {_CUT}"),
     ):
         if difference:
             times = sorted(time for row, time in [*in_whole, *in_parts] if probe.mark(row) in difference)

@@ -17,6 +17,7 @@ LONGEST_SCHEMA = 64
 """Characters of a schema's name in dlt: API, two `_`, resource."""
 
 _CURSOR = ("endpoint", "incremental")
+_FINER = re.compile("%-?[MSfcXT]")  # than an hour
 _FIRST_START = datetime(2024, 1, 1)  # noqa: DTZ001  wall time
 _SECOND_STARTS = {
     "hour": datetime(2024, 1, 1, 1),  # noqa: DTZ001
@@ -161,11 +162,13 @@ def _steps(resource: Resource, cursor: Incremental) -> Iterator[Mistake]:
         return
     if "min" in cursor.model_fields_set and cursor.min > step:
         yield Mistake((*_CURSOR, "min"), "min is longer than step; make it shorter, or leave one of both out")
-    if missing := {"start", "end"} - bounds_sent(resource.endpoint):
+    missing = {"start", "end"} - bounds_sent(resource.endpoint)
+    if len(missing) == 2 or (missing and not _names_a_period(cursor.format)):
         yield Mistake(
             (*_CURSOR, "step"),
             f"no request would tell the API the {one_of(sorted(missing), last='and')} of a step; give"
-            ' start_param and end_param, or write "{incremental.start_value}" and "{incremental.end_value}"',
+            ' start_param and end_param, or write "{incremental.start_value}" and "{incremental.end_value}";'
+            " one of both will do where its format names a whole day or hour",
         )
     elif _writes_alike(cursor.format, _FIRST_START + step):
         yield Mistake(
@@ -228,6 +231,11 @@ def _leading_on(resource: Resource) -> Iterator[tuple[str, str]]:
 
 def _listed(names: str | list[str] | None) -> list[str]:
     return [names] if isinstance(names, str) else names or []
+
+
+def _names_a_period(time_format: str | None) -> bool:
+    """Whether what is written may stand for a whole day or hour, as in `/2024-01-31.json`."""
+    return time_format == "date" or ("%" in (time_format or "") and not _FINER.search(time_format or ""))
 
 
 def _writes_alike(time_format: str | None, other: datetime) -> bool:

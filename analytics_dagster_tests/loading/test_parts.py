@@ -83,7 +83,11 @@ class Api:
                 self._at_once -= 1
 
 
-def file_of(
+def file_of(url: str, incremental: str = "", **how: Any) -> ApiFile:
+    return parse_text(file_text(url, incremental, **how), "apis/sandbox.yaml")
+
+
+def file_text(
     url: str,
     incremental: str = "",
     *,
@@ -91,10 +95,9 @@ def file_of(
     limits: str = "{concurrency: 4}",
     paginator: str = "{type: cursor, cursor_path: next}",
     every: str = "day",
-) -> ApiFile:
+) -> str:
     way = "primary_key: id\n  write_disposition: merge" if key else "write_disposition: append"
-    return parse_text(
-        f"""\
+    return f"""\
 name: sandbox
 client: {{base_url: "{url}"}}
 retry: {{max_retries: 0}}
@@ -108,9 +111,7 @@ resources:
     data_selector: data
     paginator: {paginator}
     incremental: {{cursor_path: t, start_param: since, end_param: until{incremental}}}
-""",
-        "apis/sandbox.yaml",
-    )
+"""
 
 
 def read(api: Api, window: Window | None = None, **how: Any) -> list[int]:
@@ -319,6 +320,22 @@ def test_a_window_is_asked_for_in_steps() -> None:
     assert api.windows == {
         (iso(START + timedelta(days=n)), iso(START + timedelta(days=n + 1))) for n in range(3)
     }
+
+
+@pytest.mark.parametrize("gives", ["a day", "all from a day on"])
+def test_a_step_may_be_asked_for_by_its_day_alone(duckdb_store: Store, gives: str) -> None:
+    api = Api(evenly(100, 3))
+    api.chosen = lambda row, since, _: since == row["t"][:10] or (gives != "a day" and row["t"] > since)
+    with served(lambda query: api({"until": "", **query})) as url, no_reader_left():
+        text = file_text(url, ", format: date, step: 24h").replace(", end_param: until", "")
+        file = parse_text(text, "apis/sandbox.yaml")
+        if gives != "a day":
+            with pytest.raises(PartsError, match=r"which is beyond its end.*or leave `step` out"):
+                load_into(duckdb_store, file, "rows", day(1, 3))
+            return
+        assert load_into(duckdb_store, file, "rows", day(1, 3)).counts == [100]
+    assert duckdb_store.ids("rows") == list(range(100))
+    assert {since for since, _ in api.windows} == {f"2024-01-0{number}" for number in (1, 2, 3)}
 
 
 def test_steps_are_loaded_as_the_windows_would_be(duckdb_store: Store) -> None:
