@@ -14,6 +14,7 @@ from analytics_dagster.loading.cursor import RowTimes, is_number_cursor
 EXACT = 1 << 53
 """Up to which a double holds all integers."""
 
+_NEVER_ENDING = 10  # empty pages
 _ENOUGH = 8  # values, to take what they have in common for no accident
 _JAVASCRIPT = 10**17  # from which on a shortest double ends in zeros
 
@@ -21,6 +22,13 @@ _JAVASCRIPT = 10**17  # from which on a shortest double ends in zeros
 @check("good credentials are accepted, and all pages can be read")
 def read(probe: Probe) -> str:
     reading = probe.sample()
+    last = reading.pages[-_NEVER_ENDING:]
+    if not reading.is_whole and len(last) == _NEVER_ENDING and not any(page.rows for page in last):
+        raise Fault(
+            f"the last {len(last)} of {len(reading.pages)} pages are empty, and still there is a next one:"
+            " where an empty page is the last, write `stop_after_empty_page: true` in the paginator."
+            f" {reading.asked}"
+        )
     of = f" of {reading.window}" if reading.window else ""
     part = "" if reading.is_whole else ", and there are more than the budget allows for"
     return f"{len(reading.rows):,} rows on {len(reading.pages):,} pages{of}{part}"

@@ -132,7 +132,8 @@ class Flawed:
             page = left[:limit]
             return {"data": page, "next": page[-1]["created_at"] if len(left) > limit else None}
         place = int(cursor or 0)
-        following = str(place + limit) if place + limit < len(rows) else None
+        is_last = place + limit >= len(rows) and self.flaw != "a token always"
+        following = None if is_last else str(place + limit)
         return {
             "data": rows[place : place + limit],
             "next": following,

@@ -158,6 +158,7 @@ def test_a_flaw_is_found(flaw: str, check: Check, monkeypatch: pytest.MonkeyPatc
     ("flaw", "resource", "check"),
     [
         ("ties lost at pages", TOKENS, paging.other_page_size),
+        ("a token always", TOKENS, rows.read),
         ("days only, for a start", SINCE, windows.goes_on),
         ("children of all", CHILDREN, paging.children_of_each),
         ("", TOKENS.replace("data_selector: data", "data_selector: errors"), rows.has_rows),
