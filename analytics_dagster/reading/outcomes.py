@@ -22,7 +22,7 @@ _HINTS = {
     401: " Check the credentials.",
     403: " Check what the credentials may read.",
     404: " Check base_url and path.",
-    405: " Check endpoint.method.",
+    405: " Check endpoint.method; where a next link wants GET, write `next_method: GET` in the paginator.",
     429: " Lower `limits` in the API file to what the API allows.",
 }
 

@@ -21,7 +21,7 @@ from analytics_dagster.reading.keyset import Keyset
 from analytics_dagster.reading.later_pages import LaterActions
 from analytics_dagster.reading.origins import without_query
 from analytics_dagster.reading.records import MakeRows
-from analytics_dagster.reading.references import HeaderNext, settle
+from analytics_dagster.reading.references import HeaderNext, ask_by_get, settle
 from analytics_dagster.reading.selection import Page, RowSelection
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.totals import StatedTotal, Tally, same_pages
@@ -55,7 +55,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         completion: Makes each first request what the file says.
         form: Those of its parameters that go into a form body.
         past_end: How the API says that there are no more pages.
-        ends_empty: Whether a page without rows is the last one, though a next link is in it.
+        links: What the file says of next links; None where pages have none.
     """
 
     def __init__(
@@ -68,8 +68,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         completion: Completion | None = None,
         form: Sequence[str] = (),
         past_end: PastEnd | None = None,
-        *,
-        ends_empty: bool = False,
+        links: LinksPaginator | None = None,
     ) -> None:
         super().__init__()
         self._pages = pages
@@ -82,7 +81,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         self._completion = completion
         self._form = form
         self._past_end = past_end
-        self._ends_empty = ends_empty
+        self._ends_empty = links is not None and links.stop_after_empty_page
+        self._next_by_get = links is not None and links.next_method == "GET"
         self._asked: set[int] = set()
         self._is_over = False
 
@@ -239,6 +239,8 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
         address = without_query(request.url)
         self._pages.update_request(request)
         self._fill_form(request)
+        if self._next_by_get:
+            ask_by_get(request)
         asked = fingerprint(request)
         if asked in self._asked:
             is_first = len(self._asked) == 1
@@ -315,7 +317,6 @@ def build_paginator(
         past_end = paginator.past_end if paginator else None
         return watched(None, selection, tally, session, make_rows, completion, past_end=past_end)
     options, form = _dlt_options(paginator)
-    ends_empty = isinstance(paginator, LinksPaginator) and bool(options.pop("stop_after_empty_page"))
     pages: dlt_paginators.BasePaginator
     # Without one list, the length of a page is not known, and dlt's own paginators have to do.
     if selection.is_one_list and isinstance(paginator, OffsetPaginator):
@@ -333,15 +334,16 @@ def build_paginator(
         if not isinstance(paginator, OffsetPaginator | PageNumberPaginator):
             del options["total_path"]
         pages = cast("dlt_paginators.BasePaginator", create_paginator(cast("Any", {"type": kind, **options})))
-    past_end = paginator.past_end
-    return watched(
-        pages, selection, tally, session, make_rows, completion, form, past_end, ends_empty=ends_empty
-    )
+    links = paginator if isinstance(paginator, LinksPaginator) else None
+    return watched(pages, selection, tally, session, make_rows, completion, form, paginator.past_end, links)
 
 
 def _dlt_options(paginator: Paginator) -> tuple[dict[str, Any], list[str]]:
     """What dlt's paginator takes, and those of its parameters that go into a form body."""
-    options = paginator.model_dump(exclude={"type", "total_is", "past_end"})
+    ours = {"type", "total_is", "past_end"}
+    if isinstance(paginator, LinksPaginator):
+        ours |= {"next_method", "stop_after_empty_page"}
+    options = paginator.model_dump(exclude=ours)
     options["total_path"] = paginator.total_in_body
     form: list[str] = []
     for key in [key for key in options if key.endswith("_form")]:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from dlt.sources.helpers.rest_client import paginators as dlt_paginators
-from requests import Response
+from requests import Request, Response
 
 from analytics_dagster.reading.errors import PageError
 from analytics_dagster.reading.selection import Page
@@ -60,3 +60,10 @@ def settle(
         reference = None
     pages._next_reference = reference  # pyright: ignore[reportPrivateUsage]
     return reference
+
+
+def ask_by_get(request: Request) -> None:
+    """Make a GET of the request for a next link, which holds all that was in the first request's body."""
+    request.method = "GET"
+    request.json = None
+    request.data = []

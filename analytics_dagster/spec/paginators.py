@@ -249,6 +249,11 @@ class LinksPaginator(_Paginator):
         default=False,
         description="Whether a page without rows is the last one, as of an API that always has a next link.",
     )
+    next_method: Literal["GET"] | None = Field(
+        default=None,
+        description="GET: next links are asked for by GET, without the body of the first request; without it,"
+        " as the first request is.",
+    )
 
 
 class JsonLinkPaginator(LinksPaginator):

@@ -129,6 +129,7 @@ class Asked:
     query: dict[str, str]
     headers: Message
     body: bytes
+    method: str
 
     @property
     def form(self) -> dict[str, str]:
@@ -155,7 +156,8 @@ def served_whole(answer: Callable[[Asked], Answer]) -> Generator[str]:
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            document, headers = answer(Asked(url.path, dict(parse_qsl(url.query)), self.headers, sent))
+            query = dict(parse_qsl(url.query))
+            document, headers = answer(Asked(url.path, query, self.headers, sent, self.command))
             body = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(int(headers.get(":status", 200)))
             for name, value in {"Content-Length": str(len(body)), **headers}.items():

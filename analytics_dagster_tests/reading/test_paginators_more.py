@@ -64,6 +64,38 @@ def test_a_next_link_may_be_relative(base: str, paginator: Any) -> None:
         assert Lab(url).rows("/old", paginator) == ROWS  # relative to where the redirect led
 
 
+@pytest.mark.parametrize("sent", [{"json": {"size": 10}}, {"data": {"size": "10"}}])
+@pytest.mark.parametrize(
+    ("paginator", "place"),
+    [
+        ({"type": "json_link"}, "body"),
+        ({"type": "header_link"}, "Link"),
+        ({"type": "header_next", "header": "x-next"}, "X-Next"),
+    ],
+)
+def test_a_next_link_may_want_get_after_a_post(paginator: Any, place: str, sent: Any) -> None:
+    asked: list[str] = []
+
+    def answer(request: Asked) -> Answer:
+        asked.append(f"{request.method} {request.path}")
+        is_first = request.path == "/query"
+        if request.method != ("POST" if is_first else "GET") or bool(request.body) is not is_first:
+            return {"error": "method not allowed"}, {":status": "405"}
+        start = int(request.query.get("start", 0))
+        link = f"{url}/next?start={start + 10}" if start < 20 else None
+        page = {"data": ROWS[start : start + 10]}
+        if place == "body":
+            return {**page, "next": link}, {}
+        return page, {place: f'<{link}>; rel="next"' if place == "Link" else link} if link else {}
+
+    with served_whole(answer) as url:
+        got = Lab(url).rows("/query", {**paginator, "next_method": "GET"}, method="POST", **sent)
+        assert got == ROWS
+        assert asked == ["POST /query", "GET /next", "GET /next"]
+        with pytest.raises(RefusedError, match="next_method: GET"):
+            Lab(url).rows("/query", paginator, method="POST", **sent)
+
+
 @pytest.mark.parametrize("style", ["offset", "page_number", "cursor", "json_link"])
 @pytest.mark.parametrize(
     ("end", "status", "past_end"),
