@@ -18,6 +18,7 @@ from analytics_dagster.spec.paginators import IN_HEADER
 _TOTALS = (
     *("total", "total_count", "totalCount", "total_results", "totalResults", "total_items", "totalItems"),
     *("total_rows", "totalRows", "total_records", "totalRecords", "totalElements", "@odata.count"),
+    *("total_entries", "totalEntries"),
 )
 _COUNT = "count"  # of all rows, or of those of the page, or of something else
 _MORE = ("has_more", "hasMore", "has_next", "hasNext", "has_next_page", "hasNextPage")

@@ -108,6 +108,7 @@ def test_pages_that_go_on_past_the_total_are_not_read_for_ever(style: str) -> No
         lambda page: {"meta": {"total": 300}},
         lambda page: {"page": {"totalElements": 300, "size": 100}},
         lambda page: {"@odata.count": 300},
+        lambda page: {"total_entries": 300, "next_cursor": None},
         lambda page: {"total": None, "pagination": {"total": 300}},
         lambda page: {"total": 300} if page and page[0]["id"] == 0 else {},
         lambda page: {"total": 300} if page and page[0]["id"] == 0 else {"count": len(page)},
