@@ -53,6 +53,10 @@ class Flawed:
             case "JavaScript":
                 row["large"] = large // 1000 * 1000
                 row["large"] = int(repr(float(large)).split("e")[0].replace(".", "").ljust(19, "0"))
+            case "large doubles":
+                row["large"] = float(large)
+            case "measurements":
+                row["large"] = 1e300 if number % 2 else 0.25
             case "the cursor is missing":
                 row["created_at"] = created.isoformat() if number != 20 else None
             case "another type":
@@ -89,6 +93,8 @@ class Flawed:
             limit = min(limit, 20)
         if self.flaw == "no end" and offset >= len(rows):
             offset = 0
+        if self.flaw == "no total":
+            return {"data": rows[offset : offset + limit], "errors": []}, {}
         total = len(rows) + (self.flaw == "a wrong total")
         return {"data": rows[offset : offset + limit], "total": total, "errors": []}, {}
 

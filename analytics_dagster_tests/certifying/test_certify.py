@@ -130,6 +130,7 @@ def test_a_part_of_a_long_history_is_one_that_has_rows_though_none_came_lately(
         ("the cursor is missing", rows.cursor_is_there),
         ("doubles", rows.numbers_are_exact),
         ("JavaScript", rows.numbers_are_exact),
+        ("large doubles", rows.numbers_are_exact),
         ("no end bound", windows.rows_are_inside),
         ("days only", windows.rows_are_inside),
         ("another clock", windows.rows_are_inside),
@@ -224,6 +225,18 @@ def test_a_cap_of_pages_is_told_and_costs_no_row(monkeypatch: pytest.MonkeyPatch
     [verdict] = certified("20 rows a page", WINDOWS, (paging.other_page_size,), monkeypatch)
     assert verdict.outcome == "passed"
     assert "pages have 20 at most, though 50 are asked for" in verdict.text
+
+
+def test_a_page_that_holds_all_rows_shows_no_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = WINDOWS.replace("limit: 50", "limit: 1000")
+    [verdict] = certified("no total", wide, (paging.other_page_size,), monkeypatch)
+    assert verdict.outcome == "passed"
+    assert "at most" not in verdict.text
+
+
+def test_large_measurements_are_no_rounded_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    [verdict] = certified("measurements", WINDOWS, (rows.numbers_are_exact,), monkeypatch)
+    assert verdict.outcome == "not applicable"
 
 
 @pytest.fixture
