@@ -119,15 +119,14 @@ class Drafter:
             )
         if found or reason:
             client["auth"] = Guess(found, reason)
-        # Made from the last to the first: a child says what its parent has to carry along.
-        entries = [self._resource(one, start, selected=one.name in asked) for one in reversed(written)]
+        entries = [self._resource(one, start, selected=one.name in asked) for one in written]
         info = mapping(self._document.root.get("info"))
         title = text_of(f"{info.get('title') or self._name} {info.get('version') or ''}")
         draft = {
             "version": 1,
             **({"description": _said(title)} if info.get("title") else {}),
             "client": client,
-            "resources": entries[::-1],
+            "resources": entries,
         }
         return Draft(
             write(draft, _head(self._name, f"{title} ({self._document.place})")),
@@ -146,7 +145,10 @@ class Drafter:
         if not selected:
             said["selected"] = Guess(False, "read for the resources below it only")
         if endpoint.parent:
-            said["include_from_parent"] = endpoint.from_parent
+            parent = endpoint.parent.name
+            said["include_from_parent"] = [
+                name if of == parent else f"{of}.{name}" for of, name in endpoint.taken
+            ]
         if key:
             said["primary_key"] = self._key(endpoint, *key)
         if clock and not clock.end and (endpoint.parent or not key):
@@ -168,7 +170,7 @@ class Drafter:
     def _key(endpoint: Endpoint, key: str, why: str) -> Guess:
         if endpoint.parent is None:
             return Guess(key, f"guessed {why}")
-        parents = [f"_{endpoint.parent.name}_{name}" for name in endpoint.from_parent]
+        parents = [f"_{of}_{name}" for of, name in endpoint.taken]
         return Guess([*parents, key], f"guessed {why}; two parents may have rows of the same {key}")
 
     def _endpoint(

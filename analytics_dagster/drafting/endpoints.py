@@ -26,7 +26,7 @@ class Endpoint:
     name: str
     parent: Endpoint | None = None
     values: list[str] = field(default_factory=list[str])  # of the path's parameters, in order
-    from_parent: list[str] = field(default_factory=list[str])
+    taken: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # resources, and their fields
 
     @property
     def path(self) -> str:
@@ -69,14 +69,8 @@ def _fill(endpoint: Endpoint, by_path: dict[str, Endpoint], variable: str) -> No
             continue
         endpoint.parent = parent
         endpoint.values[index] = f"{{resources.{parent.name}.{key}}}"
-        for outer, value in enumerate(parent.values):
-            if value.startswith("{resources."):
-                carried = value.rsplit(".", 1)[1].rstrip("}")
-                assert parent.parent is not None
-                parent.from_parent = list(dict.fromkeys([*parent.from_parent, carried]))
-                value = f"{{resources.{parent.name}._{parent.parent.name}_{carried}}}"  # noqa: PLW2901
-            endpoint.values[outer] = value
-        endpoint.from_parent = [key]
+        endpoint.values[: len(parent.values)] = parent.values
+        endpoint.taken = [*parent.taken, (parent.name, key)]
         return
 
 

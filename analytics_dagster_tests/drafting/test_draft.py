@@ -225,10 +225,12 @@ def test_what_a_path_needs_comes_from_parents_or_the_environment() -> None:
     assert (users.selected, orders.selected, items.selected) == (False, False, True)
     assert orders.endpoint.path == "/orgs/${ACME_ORG}/users/{resources.users.id}/orders"
     assert items.endpoint.path == (
-        "/orgs/${ACME_ORG}/users/{resources.orders._users_id}/orders/{resources.orders.id}/items"
+        "/orgs/${ACME_ORG}/users/{resources.users.id}/orders/{resources.orders.id}/items"
     )
     assert orders.include_from_parent == ["id"]
-    assert items.primary_key == ["_orders_id", "id"]
+    assert items.include_from_parent == ["users.id", "id"]
+    # Two users may have orders of the same id, so that an order's id alone tells no items apart.
+    assert items.primary_key == ["_users_id", "_orders_id", "id"]
     assert draft.variables == ["ACME_ORG"]
 
 
