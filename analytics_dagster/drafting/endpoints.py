@@ -44,10 +44,14 @@ def find_endpoints(schemas: Schemas, read: Iterable[Operation], api: str, variab
         api: The API's name.
         variable: How the names of `${…}` templates begin, for what no parent gives.
     """
-    found = [(one, rows) for one in read if (rows := find_rows(schemas, one.answer, one.path))]
-    names = endpoint_names([one.path for one, _ in found], api)
+    found = [(one, rows) for one in read if (rows := find_rows(schemas, one.answer, one.place))]
+    names = endpoint_names([one.place for one, _ in found], api)
     endpoints = [Endpoint(one, rows, name) for (one, rows), name in zip(found, names, strict=True)]
-    by_path = {_shape_of(one.operation.path): one for one in endpoints if one.operation.method == "GET"}
+    # Where there are both, a plain list is the parent, and not a search.
+    by_path = {
+        _shape_of(one.operation.place): one
+        for one in sorted(endpoints, key=lambda one: one.operation.method, reverse=True)
+    }
     # A parent has a shorter path, so its own values are there before those of its children.
     for endpoint in sorted(endpoints, key=lambda one: len(_shape_of(one.operation.path))):
         _fill(endpoint, by_path, variable)

@@ -12,7 +12,7 @@ from analytics_dagster.drafting.document import Document, is_url, listing, mappi
 from analytics_dagster.drafting.schemas import Schemas, Shape, schema_of
 from analytics_dagster.drafting.words import is_plain, snake
 
-_SEARCHES = {"search", "query"}
+_SEARCHES = {"search", "query", "filter"}
 _PARAMETER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -37,6 +37,8 @@ class Parameter:
     def number(self, key: str) -> int | None:
         """What the schema states as `maximum`, `minimum` or `default`, if that is a whole number."""
         value = self.shape.raw.get(key)
+        if isinstance(value, float) and value.is_integer():  # FastAPI states 50.0 for 50
+            return int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -53,13 +55,19 @@ class Operation:
     security: Any
 
     @property
+    def place(self) -> str:
+        """The path of what is read: that of a search without its last word."""
+        found = self.path.rstrip("/").rpartition("/")[0] if self.method == "POST" else self.path
+        return found or self.path
+
+    @property
     def path_parameters(self) -> list[str]:
         """The names in the path's braces, in order."""
         return _PARAMETER.findall(self.path)
 
 
 def operations(document: Document) -> Iterator[Operation]:
-    """What reads something: GET, and a POST whose path ends in `search` or `query` and that needs no body.
+    """What reads something: GET, and POST where the path ends in a word for a search and no body is needed.
 
     Raises:
         DraftError: If a `$ref` leads nowhere.

@@ -312,6 +312,26 @@ def test_a_search_is_asked_by_its_body() -> None:
     }
 
 
+def test_a_search_has_the_name_of_what_it_finds_and_may_be_a_parent() -> None:
+    body = {"limit": {"type": "integer", "maximum": 50.0}, "offset": {"type": "integer"}}
+    asked = {"requestBody": {"content": {"application/json": {"schema": {"properties": body}}}}}
+    found = {"properties": {"runs": LIST, "tags": LIST}}
+    paths = {
+        "/v2/runs/filter": {"post": {**gets(found)["get"], **asked}},
+        "/v2/runs/{id}/logs": gets(USERS),
+    }
+    file, _ = drafted(openapi(paths))
+    runs, logs = file.api.resources
+    assert (runs.name, runs.endpoint.data_selector) == ("runs", "runs")
+    assert runs.endpoint.paginator.model_dump(exclude_unset=True) == {
+        "type": "offset",
+        "limit": 50,
+        "offset_body_path": "offset",
+        "limit_body_path": "limit",
+    }
+    assert logs.endpoint.path == "/v2/runs/{resources.runs.id}/logs"
+
+
 @pytest.mark.parametrize(
     ("root", "message"),
     [
