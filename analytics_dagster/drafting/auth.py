@@ -107,7 +107,7 @@ def _api_key(scheme: dict[str, Any], text: str, variable: str) -> dict[str, Any]
 
 def _oauth2(scheme: dict[str, Any], variable: str, base_url: str, scopes: list[str]) -> dict[str, Any] | None:
     flows = mapping(scheme.get("flows")) or {str(scheme.get("flow")): scheme}  # Swagger has one
-    for name in ("clientCredentials", "application", "authorizationCode", "accessCode"):
+    for name in ("clientCredentials", "application", "authorizationCode", "accessCode", "password"):
         flow = mapping(flows.get(name))
         url = text_of(flow.get("tokenUrl"))
         if not url:
@@ -118,8 +118,22 @@ def _oauth2(scheme: dict[str, Any], variable: str, base_url: str, scopes: list[s
         auth = {"access_token_url": url, **_client(variable), **({"scopes": scopes} if scopes else {})}
         if name in ("clientCredentials", "application"):
             return {"type": "oauth2", **auth}
+        if name == "password":
+            return _login(url, variable)
         return {"type": "oauth2_refresh_token", **auth, "refresh_token": f"${{{variable}_REFRESH_TOKEN}}"}
     return auth_of_kind("bearer", variable)
+
+
+def _login(url: str, variable: str) -> dict[str, Any]:
+    """A token for name and password, as RFC 6749, section 4.3 asks for it."""
+    named = {"username": f"${{{variable}_USERNAME}}", "password": f"${{{variable}_PASSWORD}}"}
+    return {
+        "type": "session",
+        "login_url": url,
+        "login": {"grant_type": "password", **named},
+        "login_format": "form",
+        "token_path": "access_token",
+    }
 
 
 def _client(variable: str) -> dict[str, Any]:

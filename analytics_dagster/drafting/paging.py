@@ -156,7 +156,9 @@ def _by_token(
     if more:
         paginator["has_more_path"] = json_path(more)
     why = f"parameter `{token.name}`, and `{'.'.join(place)}` in the answer"
-    return Paging(paginator, why, _size(limit), _names(token, limit))
+    # Airflow answers with a token only where it is asked for the first page with an empty one.
+    first = {token.name: ""} if "empty string" in token.text.lower() else {}
+    return Paging(paginator, why, first | _size(limit), _names(token, limit))
 
 
 def _by_link(around: Mapping[tuple[str, ...], Shape], limit: Parameter | None) -> Paging | None:

@@ -295,6 +295,32 @@ def test_swagger_is_read_as_well() -> None:
     assert users.endpoint.paginator.model_dump(exclude_unset=True) == {"type": "page_number", "base_page": 1}
 
 
+def test_a_password_flow_becomes_a_login_by_form() -> None:
+    flows = {"password": {"tokenUrl": "/auth/token", "scopes": {}}}
+    schemes = {"login": {"type": "oauth2", "flows": flows}}
+    components = {"securitySchemes": schemes}
+    file, draft = drafted(openapi({"/users": gets(USERS)}, security=[{"login": []}], components=components))
+    assert file.api.client.model_dump(mode="json", exclude_unset=True)["auth"] == {
+        "type": "session",
+        "login_url": "https://api.example.com/auth/token",
+        "login": {
+            "grant_type": "password",
+            "username": "${ACME_USERNAME}",
+            "password": "${ACME_PASSWORD}",
+        },
+        "login_format": "form",
+        "token_path": "access_token",
+    }
+    assert draft.variables == ["ACME_USERNAME", "ACME_PASSWORD"]
+
+
+def test_a_first_page_may_want_an_empty_token() -> None:
+    token = {**query("cursor"), "description": "Pass an empty string for the first page."}
+    paging = [token, query("limit", "integer")]
+    endpoint = first({"/users": gets(listed(USER, next_cursor="string"), *paging)})["endpoint"]
+    assert endpoint["params"] == {"cursor": "", "limit": 100}
+
+
 def test_a_search_is_asked_by_its_body() -> None:
     fields = {
         "limit": {"type": "integer"},
