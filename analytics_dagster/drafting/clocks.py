@@ -14,6 +14,7 @@ from analytics_dagster.drafting.words import stem, words
 _LOWER = {"after", "since", "from", "start", "starting", "starts", "begin", "gte", "gt", "ge", "min"}
 _UPPER = {"before", "until", "to", "end", "ending", "ends", "lte", "lt", "le", "max", "till"}
 _AFTER = {"after", "gt"}  # which may or may not let the bound itself through
+_UP_TO = {"lte", "le"}
 _UNSAID = {
     *("at", "date", "time", "timestamp", "ts", "datetime", "on", "day", "last", "filter", "query", "range"),
     *("utc", "unix", "ms", "iso", "value", "epoch", "window", "period", "by", "page", "most", "recently"),
@@ -33,6 +34,7 @@ class Clock:
     end: Parameter | None
     format: str
     is_exclusive: bool
+    takes_end: bool
     why: str
 
     @property
@@ -52,7 +54,7 @@ class _Bound:
 def find_clock(parameters: Iterable[Parameter], rows: Rows) -> Clock | None:
     """Guess the clock of an operation.
 
-    Of several, one that sees changes comes first, then one that has both bounds.
+    Of several, one that sees changes comes first, then one that has both bounds, then one that each row has.
 
     Args:
         parameters: Those that ask for no page.
@@ -73,6 +75,8 @@ def find_clock(parameters: Iterable[Parameter], rows: Rows) -> Clock | None:
             continue  # a number could count seconds or milliseconds, and nothing says which
         names = f"`{lower.parameter.name}`" + (f" and `{upper.parameter.name}`" if upper else "")
         said = "" if stated else "; its format is not stated"
+        if times[field].may_be_null:
+            reason += "; it may be null, and such a row is in no window"
         found.append(
             Clock(
                 field=field,
@@ -80,23 +84,26 @@ def find_clock(parameters: Iterable[Parameter], rows: Rows) -> Clock | None:
                 end=upper.parameter if upper else None,
                 format=written,
                 is_exclusive=lower.marker in _AFTER,
+                takes_end=upper is not None and upper.marker in _UP_TO,
                 why=f"guessed from parameter{'s' * bool(upper)} {names}{said}; {reason}",
             )
         )
-    return min(found, key=_worth, default=None)
 
+    def worth(clock: Clock) -> tuple[bool, bool, bool]:
+        sees_changes = any(stem(word) in ("updat", "modif", "chang") for word in words(clock.field))
+        return not sees_changes, clock.end is None, times[clock.field].may_be_null
 
-def _worth(clock: Clock) -> tuple[bool, bool]:
-    sees_changes = any(stem(word) in ("updat", "modif", "chang") for word in words(clock.field))
-    return not sees_changes, clock.end is None
+    return min(found, key=worth, default=None)
 
 
 def _bound(one: Parameter) -> _Bound | None:
     parts = words(one.name)
     markers = [word for word in parts if word in _LOWER | _UPPER]
-    if len(markers) != 1:
+    # In `start_date_gte`, `start` is of the field's name.
+    if not markers or (len(markers) > 1 and parts[-1] != markers[-1]):
         return None
-    subject = frozenset(stem(word) for word in parts if word not in _UNSAID | {markers[0]})
+    marker = markers[-1]
+    subject = frozenset(stem(word) for word in parts if word not in _UNSAID | {marker})
     of_time = (
         one.shape.format in ("date", "date-time")
         or bool(subject & set(CLOCKS))
@@ -105,7 +112,7 @@ def _bound(one: Parameter) -> _Bound | None:
     )
     if not of_time or one.shape.kind not in ("string", "integer", "number", ""):
         return None
-    return _Bound(one, markers[0] in _LOWER, markers[0], subject)
+    return _Bound(one, marker in _LOWER, marker, subject)
 
 
 def _field(bound: _Bound, times: Mapping[str, Shape]) -> tuple[str | None, str]:
@@ -123,6 +130,9 @@ def _field(bound: _Bound, times: Mapping[str, Shape]) -> tuple[str | None, str]:
         return by_text[0], "its description names this time"
     if len(times) == 1:
         return next(iter(times)), "the only time in a row"
+    always = [name for name, shape in times.items() if not shape.may_be_null]
+    if len(always) == 1:
+        return always[0], f"the only time that each row has, of {len(times)}"
     for known in _EVENT_STEMS:
         for name in times:
             if known in {stem(word) for word in words(name)}:

@@ -158,9 +158,7 @@ class Drafter:
         times = {
             name: {"data_type": "timestamp"}
             for name, shape in rows.fields.items()
-            if shape.format == "date-time"
-            and (shape.raw.get("nullable") is True or isinstance(shape.raw.get("type"), list))
-            and not (clock and clock.field == name)
+            if shape.format == "date-time" and shape.may_be_null and not (clock and clock.field == name)
         }
         if times:
             said["columns"] = Guess(times, "may be null at first, of which no type can be told")
@@ -318,6 +316,8 @@ def _incremental(clock: Clock, start: date) -> dict[str, Any]:
         said["format"] = clock.format
     if clock.is_exclusive:
         said["start"] = "exclusive"  # which is right for both, as rows before the window are left out
+    if clock.takes_end:
+        said["end"] = "inclusive"
     if clock.end is None:
         said["initial_value"] = start.isoformat() + ("" if clock.format == "date" else "T00:00:00Z")
     return said

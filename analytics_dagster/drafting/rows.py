@@ -100,8 +100,9 @@ def primary_key(rows: Rows, noun: str) -> tuple[str, str] | None:
         noun: What they are called, such as `users`.
     """
     names = {snake(name): name for name in reversed(rows.fields)}
-    one = singular(noun.rsplit("_", 1)[-1])
-    for known in ("id", "uuid", "guid", "gid", f"{one}_id", f"{one}_uuid", f"{one}_key", "key"):
+    whole, last = singular(noun), singular(noun.rsplit("_", 1)[-1])
+    own = [f"{one}_{word}" for one in dict.fromkeys((whole, last)) for word in ("id", "uuid", "key")]
+    for known in ("id", "uuid", "guid", "gid", *own, "key"):
         if known in names and rows.fields[names[known]].kind in ("string", "integer", "number", ""):
             return names[known], "by its name"
     needed = [name for name in rows.fields if name in rows.shape.required]

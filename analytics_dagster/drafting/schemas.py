@@ -29,6 +29,16 @@ class Shape:
     items: Any = None
     raw: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def may_be_null(self) -> bool:
+        """Whether null is among its values, however the document says that."""
+        alternatives = [*listing(self.raw.get("oneOf")), *listing(self.raw.get("anyOf"))]
+        return (
+            self.raw.get("nullable") is True  # OpenAPI 3.0
+            or isinstance(self.raw.get("type"), list)
+            or any(mapping(one).get("type") == "null" for one in alternatives)
+        )
+
 
 class Schemas:
     """Reads the schemas of a document.

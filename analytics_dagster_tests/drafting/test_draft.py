@@ -14,6 +14,8 @@ from analytics_dagster.spec import parse_text
 from analytics_dagster_tests.drafting.documents import START, USER, drafted, gets, listed, openapi, query
 
 USERS = listed(USER)
+TIME: dict[str, Any] = {"type": "string", "format": "date-time"}
+NULLABLE = ["string", "null"]
 LIST: dict[str, Any] = {"type": "array", "items": USER}
 CIRCLE = "#/paths/~1users/get/responses/200/content/application~1json/schema"
 
@@ -135,12 +137,55 @@ def test_paginators_are_known_by_parameters_and_what_is_around_rows(
                 "initial_value": "2024-01-01",
             },
         ),
+        (
+            [query("created_at_gte", format="date-time"), query("created_at_lt", format="date-time")],
+            {"cursor_path": "created_at", "start_param": "created_at_gte", "end_param": "created_at_lt"},
+        ),
+        (  # both words are of bounds, and one of them of the field's name, too
+            [query("start_date_gte", format="date-time"), query("start_date_lte", format="date-time")],
+            {
+                "cursor_path": "start_date",
+                "start_param": "start_date_gte",
+                "end_param": "start_date_lte",
+                "end": "inclusive",
+            },
+        ),
         ([query("min_price", "integer"), query("max_price", "integer")], None),  # no time
         ([query("starting_after")], None),
     ],
 )
 def test_clocks_are_known_by_parameters_and_fields(parameters: list[Any], incremental: Any) -> None:
-    assert first({"/users": gets(USERS, *parameters)})["endpoint"].get("incremental") == incremental
+    started = {"properties": {**USER["properties"], "start_date": {"type": "string", "format": "date-time"}}}
+    endpoint = first({"/users": gets(listed(started), *parameters)})["endpoint"]
+    assert endpoint.get("incremental") == incremental
+
+
+@pytest.mark.parametrize(
+    "null", [{"anyOf": [TIME, {"type": "null"}]}, {**TIME, "nullable": True}, {**TIME, "type": NULLABLE}]
+)
+def test_a_clock_that_each_row_has_is_taken_before_one_that_may_be_null(null: dict[str, Any]) -> None:
+    run = {"properties": {"id": {"type": "integer"}, "end_date": null, "run_after": TIME, "when": null}}
+    bounds = [
+        query(f"{name}_{bound}", format="date-time")
+        for name in ("end_date", "run_after")
+        for bound in ("gte", "lt")
+    ]
+    said = first({"/runs": gets(listed(run), *bounds)})
+    assert said["endpoint"]["incremental"]["cursor_path"] == "run_after"
+    assert list(said["columns"]) == ["end_date", "when"]
+    _, draft = drafted(openapi({"/runs": gets(listed(run), *bounds[:2])}))
+    assert "it may be null, and such a row is in no window" in draft.text
+    unnamed = [query("after", format="date-time"), query("before", format="date-time")]
+    said = first({"/runs": gets(listed(run), *unnamed)})
+    assert said["endpoint"]["incremental"]["cursor_path"] == "run_after"
+
+
+def test_a_key_may_have_the_whole_name_of_the_resource() -> None:
+    run = {
+        "properties": {"dag_id": {"type": "string"}, "dag_run_id": {"type": "string"}},
+        "required": ["dag_id", "dag_run_id"],
+    }
+    assert first({"/dag_runs": gets(listed(run))})["primary_key"] == "dag_run_id"
 
 
 @pytest.mark.parametrize(
