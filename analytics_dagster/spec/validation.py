@@ -185,10 +185,6 @@ def _unknown(key: str, inside: Any) -> str:
     if remedy := _NOT_OF.get((getattr(inside, "__name__", ""), key)):
         return f"unknown key: {remedy}"
     known = list(_fields(inside))
-    if (
-        key == "path" and "data_selector" in known
-    ):  # of resource_defaults, where dlt takes it and never uses it
-        return "unknown key: a path is of one resource; write it in the endpoint of each"
     for place in _HOLDERS & set(known):
         if key in _fields(_bare(_fields(inside)[place])):
             return f"unknown key; it belongs below `{place}`, indented by two more"

@@ -900,19 +900,6 @@ def test_names_of_which_dlt_makes_no_schema_are_refused() -> None:
     assert len(problems(text % ("b", "a" * 55, "write_disposition: replace"))) == 1
 
 
-def test_a_path_that_dlt_would_pass_over_is_refused() -> None:
-    (found,) = problems("""\
-        client: {base_url: 'https://x.y'}
-        name: x
-        resource_defaults:
-          write_disposition: replace
-          endpoint: {path: graphql, method: POST}
-        resources: [a]
-        """)
-    assert (found.line, found.key) == (5, "resource_defaults.endpoint.path")
-    assert "write it in the endpoint of each" in found.message
-
-
 def test_a_forbidden_combination_is_reported_at_its_resource() -> None:
     found = problems("""\
         client: {base_url: 'https://x.y'}
