@@ -341,6 +341,22 @@ resources: [{name: things, write_disposition: replace}]
     assert "503 Service Unavailable; trying again in 0.0 s (1 of 3)" in done.err
 
 
+@pytest.mark.parametrize(
+    ("how", "code", "finding"),
+    [
+        ("include", 0, "– cursor `changed_at` is missing or null in 10 of 10 rows, which are loaded all the"),
+        ("exclude", 1, "✗ cursor `changed_at` is missing or null in 10 of 10 rows, which are left out"),
+    ],
+)
+def test_check_tells_of_rows_without_their_cursor(
+    cli: Cli, sandbox: RunningSandbox, how: str, code: int, finding: str
+) -> None:
+    write_things(sandbox, cursor=f"changed_at, on_cursor_value_missing: {how}")
+    done = cli("check", "acme")
+    assert (done.code, "can be read" in done.out) == (code, False)
+    assert finding in done.out
+
+
 def test_check_says_that_no_paginator_is_given(cli: Cli) -> None:
     write_api("""\
 client: {base_url: "https://api.example.com"}

@@ -15,7 +15,7 @@ from analytics_dagster.commands.choice import all_windows, edge_text, find_api, 
 from analytics_dagster.commands.filter_check import WHERE, Finding, filter_findings, read_pages
 from analytics_dagster.commands.progress import waits_shown
 from analytics_dagster.commands.terminal import CommandError, standard_error, standard_output
-from analytics_dagster.loading.cursor import LIFTED
+from analytics_dagster.loading.cursor import LIFTED, RowTimes
 from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.promises import broken_promise, way_of
 from analytics_dagster.loading.resolve import ResolvedApi, resolve
@@ -29,7 +29,7 @@ from analytics_dagster.reading.errors import (
 )
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sample import is_sample, sandbox_variables
-from analytics_dagster.spec import Resource, Window, families
+from analytics_dagster.spec import Incremental, Resource, Window, families
 from analytics_dagster.spec.paginators import IN_HEADER
 from analytics_dagster.spec.problems import nearest
 
@@ -145,7 +145,7 @@ def _findings(
     if rows and (len(page.pages) > 1 or not isinstance(problem, PageError)):
         found += _key_findings(resolved, resource, rows)
         if endpoint.incremental and not problem:
-            found.append(Finding(True, f"cursor `{endpoint.incremental.cursor_path}` can be read"))
+            found.append(_cursor_finding(resource, endpoint.incremental, rows))
     if problem:
         found.append(Finding(False, str(problem).removeprefix(f"{WHERE}: ")))
     if len(page.pages) > 1 and not problem:
@@ -200,6 +200,20 @@ def _key_findings(resolved: ResolvedApi, resource: Resource, rows: Sequence[Any]
         *found,
         Finding(works, f"{text}; if they are different things, add a field that tells them apart"),
     ]
+
+
+def _cursor_finding(resource: Resource, cursor: Incremental, rows: Sequence[Any]) -> Finding:
+    times = RowTimes(resource)
+    lacking = sum(times.value(row) is None for row in rows)
+    if not lacking:
+        return Finding(True, f"cursor `{cursor.cursor_path}` can be read")
+    are_left_out = cursor.on_cursor_value_missing == "exclude"
+    what = "left out" if are_left_out else "loaded all the same"
+    text = (
+        f"cursor `{cursor.cursor_path}` is missing or null in {lacking:,} of {len(rows):,} rows, which are"
+        f" {what}, as `on_cursor_value_missing: {cursor.on_cursor_value_missing}` says"
+    )
+    return Finding(False if are_left_out and lacking == len(rows) else None, text)
 
 
 def _paging_findings(resolved: ResolvedApi, resource: Resource, page: Reading) -> list[Finding]:
