@@ -166,7 +166,7 @@ BAD_REQUESTS = {
     ),
     "before start": (
         [*EVENTS, "--from", "2023-12-31", "--to", "2024-01-02"],
-        "--from 2023-12-31 is before the first window, which starts at 2024-01-01",
+        "`events`: --from 2023-12-31 is before the first window, which starts at 2024-01-01",
     ),
     "in the future": ([*EVENTS, "--to", "2999-01-01"], "--to 2999-01-01 is in the future"),
     "inside a window": (

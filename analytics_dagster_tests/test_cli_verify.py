@@ -109,7 +109,10 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_compared(cli: Cli, api: Run
     ("arguments", "message"),
     [
         (["-r", "users", "--from", "2024-01-01"], "`users` cannot be compared so: it has no partitions"),
-        (["-r", "events", "--from", "2024-01-01T05:00"], "not the start of a window"),
+        (
+            ["-r", "events", "--from", "2024-01-01T05:00"],
+            "`events`: --from 2024-01-01T05:00 is not the start",
+        ),
         (["-r", "orders", "--from", "2024-02-01", "--to", "2024-01-01"], "a window must end after it starts"),
         (["-r", "nobody"], "there is no resource `nobody`"),
     ],

@@ -112,6 +112,21 @@ def all_windows(partitions: Partitions, now: datetime) -> list[Window]:
     return windows_between(partitions, partitions.first, window_containing(partitions, now).start)
 
 
+def windows_of(
+    resources: Sequence[Resource], partitions: Partitions, start: str | None, end: str | None, now: datetime
+) -> list[Window]:
+    """The windows of resources from one edge up to another, as `windows_from_to` finds them.
+
+    Raises:
+        CommandError: As there, with the resources' names: those of one file may have windows of their own.
+    """
+    try:
+        return windows_from_to(partitions, start, end, now)
+    except CommandError as error:
+        names = ", ".join(f"`{one.name}`" for one in resources)
+        raise CommandError(f"{names}: {error}") from None
+
+
 def windows_from_to(
     partitions: Partitions, start: str | None, end: str | None, now: datetime
 ) -> list[Window]:

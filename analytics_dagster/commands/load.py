@@ -14,7 +14,7 @@ from analytics_dagster.commands.choice import (
     find_resources,
     last_windows,
     refuse_hidden,
-    windows_from_to,
+    windows_of,
 )
 from analytics_dagster.commands.report import count_rows, outcome_table
 from analytics_dagster.commands.runs import Outcome, PlannedRun, current_instance, execute
@@ -114,7 +114,7 @@ def _windows(
     assert partitions is not None
     now = datetime.now(UTC)
     if start is not None or end is not None:
-        return windows_from_to(partitions, start, end, now)
+        return windows_of(resources, partitions, start, end, now)
     if everything:
         windows = all_windows(partitions, now)
     else:

@@ -17,7 +17,7 @@ from analytics_dagster.commands.choice import (
     find_api,
     find_resources,
     refuse_hidden,
-    windows_from_to,
+    windows_of,
 )
 from analytics_dagster.commands.progress import LoadProgress
 from analytics_dagster.commands.terminal import CommandError, standard_error, standard_output, table
@@ -99,7 +99,7 @@ def _plan(
     for resource in resources:
         if resource.partitions:
             windows = (
-                windows_from_to(resource.partitions, start, end, now)
+                windows_of([resource], resource.partitions, start, end, now)
                 if ranged
                 else all_windows(resource.partitions, now)
             )
