@@ -16,7 +16,7 @@ import responses
 
 from analytics_dagster.sandbox import RunningSandbox
 from analytics_dagster_tests.cli_runner import Cli, fresh_cli, write_api
-from analytics_dagster_tests.reading.helpers import Answer, raw_server, served
+from analytics_dagster_tests.reading.helpers import Answer, Asked, raw_server, served, served_whole
 
 RESOURCE = """\
 client:
@@ -138,6 +138,74 @@ resources:
     done = cli("check", "acme", "--resource", "sites")
     assert "primary key `_for_each_since` is `for_each.since`, which the rows are asked for with" in done.out
     assert (done.code, len(sandbox.requests.list("/v1/orders"))) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "where", "others"),
+    [
+        ([3], "✓ 3 rows on the first page, asked for the first row of `groups`", False),
+        ([0, 0, 3, 3], "✓ 3 rows on the first page, asked for row 3 of `groups`", False),
+        ([0, 13], "✓ 10 rows on the first page, asked for row 2 of `groups`", True),
+        ([0, 0], "– 0 rows on the first page, asked for each of the first 2 rows of `groups`", False),
+        ([0] * 10 + [3], "– 0 rows on the first page, asked for each of the first 10 rows of", False),
+    ],
+)
+def test_check_looks_for_a_parent_with_children(cli: Cli, sizes: list[int], where: str, others: bool) -> None:
+    asked: list[dict[str, str]] = []
+
+    def answer(request: Asked) -> Answer:
+        if request.path == "/groups":
+            return [{"id": number} for number in range(len(sizes))], {}
+        asked.append(request.query)
+        rows = [{"id": number} for number in range(sizes[int(request.path.rpartition("/")[2])])]
+        start = int(request.query["offset"])
+        return {"data": rows[start : start + 10], "total": len(rows)}, {}
+
+    with served_whole(answer) as url:
+        write_api(f"""\
+client: {{base_url: "{url}"}}
+resource_defaults: {{write_disposition: replace}}
+resources:
+  - {{name: groups, endpoint: {{data_selector: $, paginator: single_page}}}}
+  - name: members
+    include_from_parent: [id]
+    endpoint:
+      path: "members/{{resources.groups.id}}"
+      data_selector: data
+      paginator: {{type: offset, limit: 10}}
+""")
+        done = cli("check", "acme", "-r", "members")
+    assert (done.code, done.err) == (0, "")
+    assert where in done.out
+    assert ("3 other rows on the second page" in done.out) is others
+    assert len(asked) <= 12
+
+
+def test_check_asks_the_parent_that_has_children_whether_the_api_filters(cli: Cli) -> None:
+    rows = [{"id": day, "at": f"2024-01-0{day}"} for day in (1, 2, 3)]
+
+    def answer(request: Asked) -> Answer:
+        if request.path == "/groups":
+            return [{"id": 1}, {"id": 2}], {}
+        return rows if request.path == "/members/2" else [], {}
+
+    with served_whole(answer) as url:
+        write_api(f"""\
+client: {{base_url: "{url}"}}
+resource_defaults: {{write_disposition: replace, endpoint: {{data_selector: $, paginator: single_page}}}}
+resources:
+  - groups
+  - name: members
+    write_disposition: merge
+    primary_key: id
+    include_from_parent: [id]
+    endpoint:
+      path: "members/{{resources.groups.id}}"
+      incremental: {{cursor_path: at, format: date, start_param: since, initial_value: 2024-01-01}}
+""")
+        done = cli("check", "acme", "-r", "members")
+    assert "3 rows on the first page, asked for row 2 of `groups`" in done.out
+    assert "✗ asked for rows from 2024-01-03T00:00:00Z on, 2 of 3 are older" in done.out
 
 
 def test_check_misses_no_total_where_the_api_says_whether_more_comes(cli: Cli) -> None:

@@ -40,6 +40,7 @@ _ASKING = {
     "until_empty",
     "keyset",
 }  # do not wait to be told of a next page
+_PARENTS = 10  # rows of a parent that are asked for, where the first one has no children
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}
 
 
@@ -103,10 +104,17 @@ def check_resource(
         while isinstance(problem, WindowTooLargeError) and (half := _first_half(resource, window)):
             window = half  # noqa: PLW2901 - as a load would go on
             page, problem = read_pages(resolved, resource, window, on_change, most)
-        findings = _findings(resolved, resource, window, page, problem)
+        asked, parents = "the first row", 1
+        if resource.is_child and page.pages and not page.rows and problem is None:
+            parents = _PARENTS
+            page, problem = read_pages(resolved, resource, window, on_change, most + parents - 1, parents)
+            asked = _keep_first_with_rows(page)
+        findings = _findings(resolved, resource, window, page, problem, asked)
         if problem or page.rows:
             if problem is None:
-                findings += filter_findings(resolved, resource, window, page.pages[0].rows, on_change)
+                findings += filter_findings(
+                    resolved, resource, window, page.pages[0].rows, on_change, parents
+                )
             break
     return findings
 
@@ -125,7 +133,12 @@ def _first_half(resource: Resource, window: Window | None) -> Window | None:
 
 
 def _findings(
-    resolved: ResolvedApi, resource: Resource, window: Window | None, page: Reading, problem: LoadError | None
+    resolved: ResolvedApi,
+    resource: Resource,
+    window: Window | None,
+    page: Reading,
+    problem: LoadError | None,
+    asked: str,
 ) -> list[Finding]:
     if not page.pages:
         nothing = Finding(None, f"{_parent(resolved, resource)} has no row to ask for")
@@ -137,7 +150,7 @@ def _findings(
         return [*found, Finding(False, str(problem).removeprefix(f"{WHERE}: "))]
     if endpoint.data_selector:
         found.append(Finding(True, f"data_selector `{endpoint.data_selector}` matches"))
-    where = _where(resolved, resource, window)
+    where = _where(resolved, resource, window, asked)
     place = "at the beginning" if endpoint.response else "on the first page"
     rows = page.pages[0].rows
     found.append(Finding(bool(rows) or None, f"{len(rows):,} rows {place}{where}"))
@@ -160,9 +173,18 @@ def _parent(resolved: ResolvedApi, resource: Resource) -> str:
     return f"`{parent}`" if parent else "`for_each`"
 
 
-def _where(resolved: ResolvedApi, resource: Resource, window: Window | None) -> str:
+def _keep_first_with_rows(page: Reading) -> str:
+    """Leave the pages of the first parent that has children, and say which row it is."""
+    for number, walk in enumerate(page.walks, 1):
+        if any(one.rows for one in walk):
+            page.walks = [walk]
+            return f"row {number}"
+    return f"each of the first {len(page.walks)} rows" if len(page.walks) > 1 else "the first row"
+
+
+def _where(resolved: ResolvedApi, resource: Resource, window: Window | None, asked: str) -> str:
     if resource.is_child:
-        return f", asked for the first row of {_parent(resolved, resource)}"
+        return f", asked for {asked} of {_parent(resolved, resource)}"
     if window and resource.partitions:
         return f" of the {resource.partitions.every} {edge_text(resource.partitions, window.start)}"
     return ""

@@ -41,8 +41,9 @@ def read_pages(
     window: Window | None,
     on_change: Callable[[Meter], None],
     most: int = 1,
+    parents: int = 1,
 ) -> tuple[Reading, LoadError | None]:
-    """Read the first pages of a resource; of a child, those for its parent's first row.
+    """Read the first pages of a resource; of a child, those for the first rows of its parent.
 
     Args:
         resolved: The API, its templates filled in.
@@ -50,6 +51,7 @@ def read_pages(
         window: What to ask for; None without partitions.
         on_change: Called after each change of the counts.
         most: How many pages at most.
+        parents: For how many rows of a parent at most.
 
     Returns:
         What came, and what went wrong.
@@ -68,10 +70,10 @@ def read_pages(
             endpoint["paginator"], kept, most if kept is page else 1, resolved.redact
         )
     source = rest_api_source(cast("Any", config), name=schema_name(resolved.api, resource))
-    ask_children(source, resolved.api, resource, session, only_first=True)
+    ask_children(source, resolved.api, resource, session, first=parents)
     for name, parent in source.resources.items():
         if name != resource.name:
-            parent.add_filter(only_first(1))
+            parent.add_filter(only_first(parents))
     if resource.endpoint.incremental:
         source.resources[resource.name].add_step(ReadCursor(resource, None, forget=False))
     try:
@@ -89,6 +91,7 @@ def filter_findings(
     window: Window | None,
     rows: Sequence[Any],
     on_change: Callable[[Meter], None],
+    parents: int = 1,
 ) -> list[Finding]:
     """Ask for rows from the newest of a page on, and see whether older ones come all the same.
 
@@ -98,6 +101,7 @@ def filter_findings(
         window: What was asked for; None without partitions.
         rows: The page as it came.
         on_change: Called after each change of the counts.
+        parents: For how many rows of a parent to ask.
     """
     endpoint = resource.endpoint
     cursor = endpoint.incremental
@@ -113,7 +117,8 @@ def filter_findings(
     if newest is None or begin is None or min(known) >= begin:
         text = f"whether the API filters by `{cursor.cursor_path}` cannot be told by these rows"
         return [Finding(None, text)]
-    pages, failed = read_pages(resolved, *_from(resource, cursor, window, newest), on_change)
+    further, later_window = _from(resource, cursor, window, newest)
+    pages, failed = read_pages(resolved, further, later_window, on_change, parents=parents)
     later = [time for time in times.of(pages.rows) if time]
     asked = f"asked for rows from {newest:%Y-%m-%dT%H:%M:%SZ} on"
     if failed:

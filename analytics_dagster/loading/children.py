@@ -248,7 +248,7 @@ def ask_children(
     cursors: ParentCursors | None = None,
     *,
     window: Window | None = None,
-    only_first: bool = False,
+    first: int | None = None,
 ) -> None:
     """Let dlt ask for children as `Children` says, those of several parents side by side.
 
@@ -261,7 +261,7 @@ def ask_children(
         session: Sends the requests.
         cursors: Where the loaded resource goes on for each parent.
         window: What of it is read, in parts where the file says so; None for all as it is asked for.
-        only_first: Ask once only.
+        first: How often to ask at most; None for all parents.
     """
     if cursors is None and loaded.has_cursor_per_parent:
         cursors = ParentCursors(api, loaded, forget=True)
@@ -272,8 +272,8 @@ def ask_children(
             children = Children(api, resource, None if is_parent else cursors, is_parent=is_parent)
             pipe: Any = child._pipe  # pyright: ignore[reportPrivateUsage]
             read = pipe.gen if is_parent else in_parts(pipe.gen, resource, window, session)
-            pipe.replace_gen(_of_all(read, children, session, 1 if only_first else None))
-            if is_parent and not only_first:
+            pipe.replace_gen(_of_all(read, children, session, first))
+            if is_parent and first is None:
                 gather_pages(child, session.meter, _PARENTS)
 
 
