@@ -323,7 +323,9 @@ class CountRows(PageStep):
                 dict(cast("dict[str, Any]", row)) if isinstance(row, dict) else {"value": row}
                 for row in page[: PREVIEW_ROWS - len(self.preview)]
             ]
-        if self._starts and self._column:
+        if len(self._starts) == 1:  # rows without a cursor are of the window that they were asked for with
+            self.counts = [self.counts[0] + len(page)]
+        elif self._starts and self._column:
             from analytics_dagster.loading.columns import counts_from, instants  # noqa: PLC0415
 
             column = self._column

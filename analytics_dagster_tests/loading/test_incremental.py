@@ -212,6 +212,13 @@ def test_counts_are_those_of_each_window(api: Api, duckdb_store: Store) -> None:
         assert prepared.result().counts == [2, 0, 1]
 
 
+def test_rows_without_a_cursor_count_for_the_window_that_is_read_alone(api: Api, duckdb_store: Store) -> None:
+    api.rows = [{"id": 1, "t": iso(at(1))}, {"id": 2}, {"id": 3, "t": None}]
+    cursor = "{cursor_path: t, start_param: since, end_param: until, on_cursor_value_missing: include}"
+    result = load_into(duckdb_store, file_of(cursor, DAILY), "rows", day(1))
+    assert (result.rows, result.counts) == (3, [3])
+
+
 @pytest.mark.parametrize(
     ("cursor", "message"),
     [
