@@ -27,8 +27,6 @@ _MEMORY = 1 << 28  # bytes of answers at once, which become several times as muc
 def types_hold(probe: Probe) -> str:
     probe.loaded()
     naming, table = probe.schema.naming, probe.table
-    if table not in probe.schema.tables:
-        raise NotApplicable("no row was loaded")
     columns = probe.schema.get_table_columns(table)
     beside = {name.rpartition("__v_")[0] for name in columns if "__v_" in name}
     declared = {name for name, hint in probe.resource.columns.items() if "data_type" in hint}

@@ -70,11 +70,10 @@ class Flawed:
     def __call__(self, query: dict[str, str]) -> Answer:
         self.asked.append(query)
         count = next(self._counter)
-        if query.get("api_key") != KEY and self.flaw == "200 for a wrong key":
-            return {"code": 40105, "message": "unknown key"}, {}
         is_open = self.flaw == "any credentials" or (self.flaw == "one open list" and "closed" not in query)
         if query.get("api_key") != KEY and not is_open:
-            return {"error": "unknown key"}, {":status": "401"}
+            status = "200" if self.flaw == "200 for a wrong key" else "401"
+            return {"error": "unknown key"}, {":status": status}
         if self.flaw == "refused for its rate" and count == 3:
             return {"error": "slow down"}, {":status": "429"}
         if self.flaw == "another order" and query["offset"] == "0":

@@ -178,7 +178,7 @@ def test_a_flaw_of_pages_files_and_parents_is_found(
 
 def test_a_load_without_rows_has_no_types(monkeypatch: pytest.MonkeyPatch) -> None:
     [verdict] = certified("a day later", WINDOWS, (loads.types_hold,), monkeypatch)
-    assert (verdict.outcome, verdict.text) == ("not applicable", "no row was loaded")
+    assert (verdict.outcome, verdict.text) == ("not applicable", "the load stored no row")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_the_command_reports_keeps_to_the_budget_and_writes_nothing(cli: Cli) ->
     assert sorted(path.name for path in Path().iterdir()) == ["apis", "report.json"]
 
 
-@pytest.mark.parametrize(("actions", "found"), [("when: code, action: fail", "passed"), ("", "failed")])
+@pytest.mark.parametrize(("actions", "found"), [("when: error, action: fail", "passed"), ("", "failed")])
 def test_a_wrong_key_may_be_refused_as_the_file_says(
     actions: str, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

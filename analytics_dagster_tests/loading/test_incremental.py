@@ -247,6 +247,8 @@ def test_rows_that_are_lists_are_told_with_what_picks_their_items() -> None:
     file = file_of("{cursor_path: t, start_param: since, end_param: until}", DAILY)
     with pytest.raises(CursorError, match=r"Check data_selector; `\[\*\]` at its end picks what is in each"):
         RowTimes(file.api.resources[0]).of([[{"t": "2024-01-01"}]])
+
+
 def test_a_time_that_is_written_in_another_way_fails_with_the_remedy(api: Api, duckdb_store: Store) -> None:
     api.rows = [{"id": 1, "t": "Mon, 01 Jan 2024 12:00:00 +0000"}]
     file = file_of("{cursor_path: t, start_param: since, end_param: until}", DAILY)
