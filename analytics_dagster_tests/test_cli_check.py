@@ -177,7 +177,7 @@ resources:
         done = cli("check", "acme", "-r", "members")
     assert (done.code, done.err) == (0, "")
     assert where in done.out
-    assert ("3 other rows on the second page" in done.out) is others
+    assert ("other rows on the second page" in done.out) is others
     assert len(asked) <= 12
 
 

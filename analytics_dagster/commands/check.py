@@ -174,12 +174,13 @@ def _parent(resolved: ResolvedApi, resource: Resource) -> str:
 
 
 def _keep_first_with_rows(page: Reading) -> str:
-    """Leave the pages of the first parent that has children, and say which row it is."""
-    for number, walk in enumerate(page.walks, 1):
-        if any(one.rows for one in walk):
-            page.walks = [walk]
-            return f"row {number}"
-    return f"each of the first {len(page.walks)} rows" if len(page.walks) > 1 else "the first row"
+    """Leave the pages of the first parent that has children, else of the first, and say which row it is."""
+    walks = page.walks
+    place = next((place for place, walk in enumerate(walks) if any(one.rows for one in walk)), None)
+    page.walks = [walks[place or 0]]
+    if place is not None:
+        return f"row {place + 1}"
+    return f"each of the first {len(walks)} rows" if len(walks) > 1 else "the first row"
 
 
 def _where(resolved: ResolvedApi, resource: Resource, window: Window | None, asked: str) -> str:
