@@ -110,7 +110,7 @@ def find_paging(schemas: Schemas, operation: Operation, rows: Rows) -> Paging:
     limit = _first(asked, _LIMITS, _may_be_number)
     found = (
         _by_token(asked, around, limit)
-        or _by_link(around, limit)
+        or _by_link(operation, around, limit)
         or _by_header(operation, limit)
         or _by_offset(asked, around, limit)
         or _by_number(asked, around, limit)
@@ -161,14 +161,18 @@ def _by_token(
     return Paging(paginator, why, first | _size(limit), _names(token, limit))
 
 
-def _by_link(around: Mapping[tuple[str, ...], Shape], limit: Parameter | None) -> Paging | None:
+def _by_link(
+    operation: Operation, around: Mapping[tuple[str, ...], Shape], limit: Parameter | None
+) -> Paging | None:
     for path, shape in around.items():
         last = _name(path) if snake(path[-1]) not in ("href", "url") else _name(path[:-1])
         if shape.kind in ("string", "") and last in _NEXT_LINKS and "prev" not in last:
             why = f"`{'.'.join(path)}` in the answer"
-            return Paging(
-                {"type": "json_link", "next_url_path": json_path(path)}, why, _size(limit), _names(limit)
-            )
+            paginator = {"type": "json_link", "next_url_path": json_path(path)}
+            if operation.method == "POST":
+                paginator["next_method"] = "GET"
+                why += "; that links want GET is not stated"
+            return Paging(paginator, why, _size(limit), _names(limit))
     return None
 
 

@@ -403,6 +403,16 @@ def test_a_search_has_the_name_of_what_it_finds_and_may_be_a_parent() -> None:
     assert logs.endpoint.path == "/v2/runs/{resources.runs.id}/logs"
 
 
+def test_a_next_link_of_a_search_is_asked_for_by_get() -> None:
+    post = gets(listed(USER, next_page="string"))["get"]
+    endpoint = first({"/events/filter": {"post": post}})["endpoint"]
+    assert endpoint["paginator"] == {
+        "type": "json_link",
+        "next_url_path": "next_page",
+        "next_method": "GET",
+    }
+
+
 @pytest.mark.parametrize(
     ("root", "message"),
     [
