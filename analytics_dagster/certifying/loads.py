@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-import duckdb
-
 from analytics_dagster.certifying.access import credentials_in
 from analytics_dagster.certifying.probe import Probe
 from analytics_dagster.certifying.rows import EXACT
@@ -26,11 +24,11 @@ _MEMORY = 1 << 28  # bytes of answers at once, which become several times as muc
 @check("rows conform to the declared types")
 def types_hold(probe: Probe) -> str:
     probe.loaded()
-    naming, table = probe.schema.naming, probe.table
-    columns = probe.schema.get_table_columns(table)
+    schema = probe.scratch.schema
+    columns = schema.get_table_columns(probe.scratch.table)
     beside = {name.rpartition("__v_")[0] for name in columns if "__v_" in name}
     declared = {name for name, hint in probe.resource.columns.items() if "data_type" in hint}
-    if wrong := [name for name in declared if naming.normalize_path(name) in beside]:
+    if wrong := [name for name in declared if schema.naming.normalize_path(name) in beside]:
         raise Fault(f"values of {', '.join(sorted(wrong))} do not fit the types in `columns`")
     several = f"; values of {', '.join(sorted(beside))} are of several types" if beside else ""
     return f"{len(declared)} declared, {len(columns)} columns{several}"
@@ -46,14 +44,17 @@ def numbers_arrive(probe: Probe) -> str:
     if not sent:
         raise NotApplicable("no field has numbers beyond 2^53")
     place = '"' + probe.loaded().table.replace(".", '"."') + '"'
-    there = list(probe.schema.get_table_columns(probe.table))
+    schema = probe.scratch.schema
+    there = list(schema.get_table_columns(probe.scratch.table))
     for field, values in sent.items():
-        name = probe.schema.naming.normalize_path(field)
+        name = schema.naming.normalize_path(field)
         stored = Counter(
             canonical(Decimal(value))
             for column in there
             if column == name or column.startswith(f"{name}__v_")
-            for (value,) in _query(probe, f'SELECT "{column}" FROM {place} WHERE "{column}" IS NOT NULL')
+            for (value,) in probe.scratch.query(
+                f'SELECT "{column}" FROM {place} WHERE "{column}" IS NOT NULL'
+            )
         )
         if lost := values - stored:
             raise Fault(f"{lost.total():,} values of `{field}` are not stored, such as {next(iter(lost))}")
@@ -63,13 +64,13 @@ def numbers_arrive(probe: Probe) -> str:
 @check("a load, loaded again, is what the API has")
 def reload_is_idempotent(probe: Probe) -> str:
     probe.loaded()
-    probe.load()
+    probe.scratch.load(probe.windows)
     watch = probe.requests.watch()
     found = verify(
         probe.file,
         probe.resource.name,
         probe.windows,
-        probe.scratch,
+        probe.scratch.destination,
         values=probe.values,
         on_change=lambda _, meter: watch(meter),
     )
@@ -103,16 +104,12 @@ def secrets_stay(probe: Probe) -> str:
 
 
 def _texts(probe: Probe) -> Iterator[tuple[str, str]]:
-    yield "the state", probe.state
-    yield "the schema", str(probe.schema.to_dict())
+    scratch = probe.scratch
+    yield "the state", scratch.state
+    yield "the schema", str(scratch.schema.to_dict())
     yield from (("the log", line) for line in probe.log)
-    for schema, table in _query(probe, "SELECT table_schema, table_name FROM information_schema.tables"):
-        yield from ((f"table {table}", str(row)) for row in _query(probe, f'FROM "{schema}"."{table}"'))
-
-
-def _query(probe: Probe, sql: str) -> list[tuple[Any, ...]]:
-    with duckdb.connect(str(probe.scratch.duckdb_path()), read_only=True) as connection:
-        return connection.execute(sql).fetchall()
+    for schema, table in scratch.query("SELECT table_schema, table_name FROM information_schema.tables"):
+        yield from ((f"table {table}", str(row)) for row in scratch.query(f'FROM "{schema}"."{table}"'))
 
 
 @check("answers are small enough for the memory")

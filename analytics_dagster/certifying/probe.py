@@ -11,17 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from dlt.common.schema import Schema
 from dlt.sources.rest_api import rest_api_source
 
 from analytics_dagster.certifying.pages import Reading, RecordedPages, Row, only_first
 from analytics_dagster.certifying.quota import Requests
+from analytics_dagster.certifying.scratch import Scratch
 from analytics_dagster.certifying.verdicts import NotApplicable, NotReached
 from analytics_dagster.loading.children import ask_children
 from analytics_dagster.loading.cursor import PageStep, RowTimes
-from analytics_dagster.loading.destination import Destination
 from analytics_dagster.loading.failures import explained
-from analytics_dagster.loading.load import LoadResult, prepare_load, until_stable
+from analytics_dagster.loading.load import LoadResult
 from analytics_dagster.loading.resolve import ResolvedApi
 from analytics_dagster.loading.source import api_session, rest_api_config, schema_name
 from analytics_dagster.loading.verify import unreadable_range
@@ -55,12 +54,8 @@ class Probe:
 
     Attributes:
         most: The pages that one reading may have.
-        schema: dlt's, after a load.
-        state: dlt's, as a text, after a load.
+        scratch: What was loaded of it.
     """
-
-    schema: Schema
-    state: str
 
     def __init__(
         self,
@@ -78,7 +73,7 @@ class Probe:
         self.requests = requests
         self.values = values
         self.log = log
-        self.scratch = Destination("duckdb", str(directory / f"{resource.name}.duckdb"))
+        self.scratch = Scratch(file, resource, requests, directory, values)
         self.now = datetime.now(UTC)
         self.most = max(_FEWEST_PAGES, (requests.limit - requests.sent) // _SHARE)
         self._failed: set[str] = set()
@@ -89,18 +84,6 @@ class Probe:
     def redact(self) -> Callable[[str], str]:
         """Hides secrets."""
         return self.resolved.redact
-
-    @property
-    def table(self) -> str:
-        """The table in the scratch destination; to be asked after a load.
-
-        Raises:
-            NotApplicable: If the load made none.
-        """
-        name = self.schema.naming.normalize_tables_path(self.resource.table_name or self.resource.name)
-        if name not in self.schema.tables:
-            raise NotApplicable("the load stored no row")
-        return name
 
     @property
     def keys(self) -> list[str]:
@@ -362,50 +345,33 @@ class Probe:
             return "rows that are not shown, as `records` hides some of them"
         return ", ".join(_shortened(self.redact(mark)) for mark in sorted(marks)[:count])
 
-    def load(self) -> LoadResult:
-        """Load into the scratch destination; with partitions the window of `whole`.
-
-        Raises:
-            LoadError: If that fails.
-        """
-        windows = self.windows
-        if not (windows or self._is_all):
-            raise NotReached(f"all of it has more than {self.most} pages")
-
-        def once() -> LoadResult:
-            with prepare_load(
-                self.file,
-                self.resource.name,
-                windows,
-                self.scratch,
-                values=self.values,
-                on_change=self.requests.watch(),
-            ) as prepared:
-                prepared.pipeline.run(prepared.source, **prepared.options).raise_on_failed_jobs()
-                self.schema = prepared.pipeline.default_schema
-                self.state = as_text(prepared.pipeline.state)
-                return prepared.result()
-
-        return until_stable(once)
-
     @property
     def windows(self) -> list[Window]:
-        """What is loaded: that of `whole` with partitions, else everything."""
+        """What is loaded: that of `whole` with partitions, else everything.
+
+        Raises:
+            NotReached: If that would be more than was read.
+        """
         window = self.whole().window
-        return [window] if window and self.resource.partitions else []
+        if window and self.resource.partitions:
+            return [window]
+        if not self._is_all:
+            raise NotReached(f"all of it has more than {self.most} pages")
+        return []
 
     def loaded(self) -> LoadResult:
         """The first load into the scratch destination.
 
         Raises:
             NotApplicable: If it failed before.
+            NotReached: If it is too large.
             LoadError: If it fails.
         """
         return self._once("loaded", lambda: self._first_load)
 
     @cached_property
     def _first_load(self) -> LoadResult:
-        return self.load()
+        return self.scratch.load(self.windows)
 
 
 def first_values(resource: Resource) -> dict[str, list[Any]]:
