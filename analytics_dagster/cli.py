@@ -241,7 +241,8 @@ def init(
 @app.command()
 def validate(
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE]...", help="API files; by default those in use.")
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="API files or their names; by default all."),
     ] = None,
 ) -> None:
     """Check API files without asking any API: all mistakes of all files, each with its line and remedy.
@@ -250,9 +251,10 @@ def validate(
 
     Example: `analytics-dagster validate apis/example.yaml`
     """
-    from analytics_dagster.spec import find_files, read_files
+    from analytics_dagster.commands.choice import files_of
+    from analytics_dagster.spec import read_files
 
-    checked = read_files(files or find_files())
+    checked = read_files(files_of(files or []))
     destination = os.environ.get("ANALYTICS_DESTINATION")
     if destination and destination not in {"duckdb", "postgres"}:
         from analytics_dagster.loading.promises import unkept  # needs dlt

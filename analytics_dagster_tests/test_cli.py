@@ -68,7 +68,8 @@ def test_schema_is_json_that_names_the_keys(cli: Cli) -> None:
 def test_validate_checks_the_files_in_use(cli: Cli) -> None:
     assert "sandbox.yaml: ok, 3 resources\n" in cli("validate").out
     write_api(FILE.format(url="https://a.example"))
-    assert cli("validate").out == "apis/acme.yaml: ok, 2 resources\n"
+    assert cli("validate").out == cli("validate", "acme").out == "apis/acme.yaml: ok, 2 resources\n"
+    assert "nothing: the file cannot be read" in cli("validate", "nothing").err
 
 
 def test_validate_tells_all_problems_of_all_files(cli: Cli) -> None:

@@ -34,6 +34,23 @@ def own_directories() -> list[Path]:
     return [Path(one) for one in given if one] or [Path("apis")]
 
 
+def files_of(given: Sequence[Path]) -> list[Path]:
+    """API files that are given by path, or as `check` and the others take them, by name.
+
+    Args:
+        given: Paths and names; empty for all files in use.
+
+    Raises:
+        ApiFileError: If there are none in use.
+    """
+    if not given:
+        return find_files()
+    if all(path.suffix or path.exists() for path in given):
+        return list(given)
+    named = {path.stem: path for path in find_files()}
+    return [path if path.exists() else named.get(str(path), path) for path in given]
+
+
 def find_api(name: str) -> ApiFile:
     """The API of that name among the files in use.
 
