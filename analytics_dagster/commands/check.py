@@ -148,7 +148,7 @@ def _findings(
     found = [Finding(True, f"{endpoint.method} {endpoint.path} answers{signed}")]
     if isinstance(problem, SelectorError):
         return [*found, Finding(False, str(problem).removeprefix(f"{WHERE}: "))]
-    if endpoint.data_selector:
+    if endpoint.data_selector and (page.pages[0].rows or endpoint.data_selector_required):
         found.append(Finding(True, f"data_selector `{endpoint.data_selector}` matches"))
     where = _where(resolved, resource, window, asked)
     place = "at the beginning" if endpoint.response else "on the first page"

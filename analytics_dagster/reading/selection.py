@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from dlt.common import jsonpath
 from dlt.sources.helpers.rest_client.detector import find_response_page_data
+from jsonpath_ng import Child
 
 from analytics_dagster.reading.decode import decode_json
 from analytics_dagster.reading.errors import SelectorError
@@ -116,15 +117,21 @@ class RowSelection:
         lacks = not is_there
         if not lacks and not selected and not is_empty and self._whole:
             lacks = not self._whole.find(document)
+        if lacks:
+            around = {**around, **_on_the_way(document, self._whole or self._list)}
         error = _error_in(around) if lacks or is_empty else None
         if lacks and (past_end := answer.past_end) and (past_end.content or not error):
             return
         if lacks and (self._required or error):
+            remedy = (
+                "Correct data_selector if the rows are elsewhere, or see whether the API tells of an error;"
+                " if an answer may lack it, write `data_selector_required: false`."
+                if self._required
+                else f"There is {error}; if that is no error, write response_actions with action: no_data."
+            )
             raise SelectorError(
                 f"data_selector `{self._selector}` matches nothing in an answer of"
-                f" {without_query(answer.url)}. Correct data_selector if the rows are elsewhere, or see"
-                f" whether the API tells of an error; if an answer may lack it, write"
-                f" `data_selector_required: false`. {answer.beginning()}"
+                f" {without_query(answer.url)}. {remedy} {answer.beginning()}"
             )
         if is_empty and error and self._required:
             raise SelectorError(
@@ -155,6 +162,18 @@ def _around(document: Any, matches: Sequence[Any]) -> dict[str, dict[str, Any]]:
             around[f"{inside.full_path}.".removeprefix("$.")] = inside.value
         inside = inside.context
     return around
+
+
+def _on_the_way(document: Any, path: Any) -> dict[str, dict[str, Any]]:
+    """The objects that a path leads through before it finds nothing, one of which may tell why."""
+    while isinstance(path, Child):
+        path = cast("Any", path).left
+        if found := path.find(document):
+            ends: dict[str, dict[str, Any]] = {
+                f"{one.full_path}.": one.value for one in found if isinstance(one.value, dict)
+            }
+            return {**_around(document, found), **ends}
+    return {}
 
 
 def _error_in(around: Mapping[str, dict[str, Any]]) -> str | None:

@@ -389,6 +389,21 @@ def test_an_error_beside_the_list_is_found_too() -> None:
         assert Lab(url).rows("/rows", "single_page", "result.rows") == []
 
 
+@pytest.mark.parametrize(
+    "selector", ["results[0].series", "results[0].series[0].values", "results[*].series[*]"]
+)
+def test_an_error_on_the_way_to_rows_that_an_answer_may_lack_is_found(selector: str) -> None:
+    document: Any = {"results": [{"statement_id": 0, "error": "slow down"}]}
+    with (
+        served(lambda _: (document, {})) as url,
+        pytest.raises(SelectorError, match=r"something in `results.*slow"),
+    ):
+        Lab(url).rows("/rows", "single_page", selector, required=False)
+    document = {"results": [{"statement_id": 0, "ok": True}]}
+    with served(lambda _: (document, {})) as url:
+        assert Lab(url).rows("/rows", "single_page", selector, required=False) == []
+
+
 BROKEN = [
     b"<html><body>Down for maintenance</body></html>",
     b"",
