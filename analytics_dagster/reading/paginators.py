@@ -214,7 +214,7 @@ class WatchedPaginator(dlt_paginators.BasePaginator):
             is_repeated = bool(rows) and marks[guessed] == self._last[guessed]
             self._last = marks
         if is_repeated:
-            raise PageError(same_pages(page))
+            raise PageError(same_pages(page, self._pages))
         self._empty = 0 if rows else self._empty + 1
         if self._empty >= _EMPTY_PAGES:
             raise PageError(

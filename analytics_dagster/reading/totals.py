@@ -252,7 +252,7 @@ class Tally:
             with suppress(KeyError, TypeError, IndexError):  # rows without these fields, or objects in them
                 keys = set(map(self._key, page.made or page.rows))
         if keys == self._keys and len(keys) == len(page.rows) > 1:
-            raise PageError(same_pages(page, "hold rows of the same keys"))
+            raise PageError(same_pages(page, pages, "hold rows of the same keys"))
         if has_changed or not keys.isdisjoint(self._keys):
             twice = {*map(repr, self._selection.rows_again(*self._body))} & {*map(repr, page.rows)}
             if twice:
@@ -276,17 +276,20 @@ class Tally:
         )
 
 
-def same_pages(page: Page, what: str = "are the same") -> str:
+def same_pages(page: Page, pages: dlt_paginators.BasePaginator | None, what: str = "are the same") -> str:
     """What to say of an API that sends a page twice.
 
     Args:
         page: The second one.
+        pages: The paginator that asked for it.
         what: What two pages do.
     """
+    numbers = isinstance(pages, dlt_paginators.PageNumberPaginator) and pages.initial_value == 0
+    first = "; if its first page is 1, not 0, write `base_page: 1`" if numbers else ""
     return (
         f"Two pages of {without_query(page.answer.url)} {what}: the API seems not to know the paginator's"
-        " parameters, or leads in a circle. Check the parameters' names; if the API sends all rows at once,"
-        " write `paginator: single_page`."
+        f" parameters, or leads in a circle. Check the parameters' names{first}; if the API sends all rows at"
+        " once, write `paginator: single_page`."
     )
 
 

@@ -223,6 +223,19 @@ def test_an_api_that_does_not_know_the_parameters_is_found_out() -> None:
 
 
 @responses.activate
+def test_a_page_0_that_is_page_1_is_told_with_the_remedy() -> None:
+    def answer(request: Any) -> tuple[int, dict[str, str], str]:
+        number = max(int(request.params["page"]), 1)  # as Redmine does it
+        return 200, {}, json.dumps({"data": list(range(number * 10, number * 10 + 10)) if number < 4 else []})
+
+    responses.add_callback(responses.GET, URL, answer)
+    with pytest.raises(PageError, match=r"are the same.*not 0, write `base_page: 1`"):
+        Lab().rows("/v1/rows", {"type": "page_number", "total_path": None})
+    rows = Lab().rows("/v1/rows", {"type": "page_number", "total_path": None, "base_page": 1})
+    assert rows == list(range(10, 40))
+
+
+@responses.activate
 def test_one_row_is_not_doubled_by_pages_that_are_no_number_of_pages() -> None:
     found = {"query": {"statistics": {"pages": 2, "edits": 7}}}  # MediaWiki's, of articles
     responses.get(
