@@ -370,6 +370,25 @@ def test_no_more_is_asked_for_than_the_api_takes(cli: Cli, command: str, how: tu
     assert "rows on" in done.out
 
 
+@pytest.mark.parametrize(("end", "said"), [(", end_param: rcend", True), ("", False)])
+def test_check_names_swapped_bounds_where_windows_are_empty(cli: Cli, end: str, *, said: bool) -> None:
+    write_api(f"""\
+client: {{base_url: "https://api.example.com"}}
+resources:
+  - name: things
+    primary_key: id
+    write_disposition: merge
+    endpoint:
+      data_selector: data
+      incremental: {{cursor_path: at, initial_value: 2024-01-01, start_param: rcstart{end}}}
+""")
+    with responses.RequestsMock() as api:
+        api.get("https://api.example.com/things", json={"data": []})
+        done = cli("check", "acme")
+    assert "– 0 rows on the first page" in done.out
+    assert ("may begin at the later bound" in done.out) == said
+
+
 def test_check_finds_out_that_the_first_page_is_not_all(cli: Cli) -> None:
     write_api("""\
 client: {base_url: "https://api.example.com"}

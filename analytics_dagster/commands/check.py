@@ -31,6 +31,7 @@ from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sample import is_sample, sandbox_variables
 from analytics_dagster.spec import Incremental, Resource, Window, families
 from analytics_dagster.spec.paginators import IN_HEADER
+from analytics_dagster.spec.placeholders import bounds_sent
 from analytics_dagster.spec.problems import nearest
 
 _ASKING = {
@@ -41,6 +42,11 @@ _ASKING = {
     "keyset",
 }  # do not wait to be told of a next page
 _PARENTS = 10  # rows of a parent that are asked for, where the first one has no children
+# MediaWiki answers so to bounds in the wrong order, without an error.
+_MAY_BE_SWAPPED = (
+    "; if there should be some, see whether start_param and end_param are the right way round: an API that"
+    " sends the newest rows first may begin at the later bound"
+)
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}
 
 
@@ -153,7 +159,8 @@ def _findings(
     where = _where(resolved, resource, window, asked)
     place = "at the beginning" if endpoint.response else "on the first page"
     rows = page.pages[0].rows
-    found.append(Finding(bool(rows) or None, f"{len(rows):,} rows {place}{where}"))
+    swapped = "" if rows or len(bounds_sent(endpoint)) < 2 else _MAY_BE_SWAPPED
+    found.append(Finding(bool(rows) or None, f"{len(rows):,} rows {place}{where}{swapped}"))
     # Before the end of the first page, `records` may not have made the rows.
     if rows and (len(page.pages) > 1 or not isinstance(problem, PageError)):
         found += _key_findings(resolved, resource, rows)
