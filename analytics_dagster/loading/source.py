@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+import orjson
 from dlt.common import jsonpath
 from dlt.extract import DltSource
 from dlt.sources.helpers.rest_client.detector import single_entity_path
@@ -252,11 +253,11 @@ def _endpoint(
             ),
             watched=watched,
         ),
-        incremental=_incremental(incremental, cursor_column(resource) or "", window) if incremental else None,
+        incremental=_incremental(resource, incremental, window) if incremental else None,
     )
 
 
-def _incremental(incremental: Incremental, column: str, window: Window | None) -> dict[str, Any]:
+def _incremental(resource: Resource, incremental: Incremental, window: Window | None) -> dict[str, Any]:
     settings = incremental.model_dump(
         exclude={
             *("format", "start", "end", "timezone", "step", "min"),
@@ -264,6 +265,11 @@ def _incremental(incremental: Incremental, column: str, window: Window | None) -
         },
         exclude_none=True,
     )
+    if resource.write_disposition == "merge" and resource.primary_key:
+        # By their keys, dlt would leave out rows of the stored cursor's instant that have changed since: by a
+        # second change in one second, or where the API rounds to minutes.
+        key = resource.primary_key
+        settings.setdefault("primary_key", _all_fields_or([key] if isinstance(key, str) else key))
     if is_number_cursor(incremental):
         bounds = {"initial_value": incremental.initial_value, "end_value": incremental.end_value}
         return {**settings, **_given(**bounds), "cursor_path": incremental.cursor_path}
@@ -278,9 +284,22 @@ def _incremental(incremental: Incremental, column: str, window: Window | None) -
     return {
         **settings,
         **_given(initial_value=start, end_value=end),
-        "cursor_path": column,
+        "cursor_path": cursor_column(resource) or "",
         "convert": written.writer(end),
     }
+
+
+def _all_fields_or(key: list[str]) -> Callable[[Any], list[str]]:
+    """What tells rows apart at the stored cursor: all their fields, or the key where dlt cannot hash them."""
+
+    def fields(row: Any) -> list[str]:
+        try:
+            orjson.dumps(row, default=str)
+        except TypeError:  # such as for an integer beyond 64 bits
+            return key
+        return list(row)
+
+    return fields
 
 
 def _given(**values: Any) -> dict[str, Any]:

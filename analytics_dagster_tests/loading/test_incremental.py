@@ -249,6 +249,17 @@ def test_rows_that_are_lists_are_told_with_what_picks_their_items() -> None:
         RowTimes(file.api.resources[0]).of([[{"t": "2024-01-01"}]])
 
 
+def test_a_row_that_changed_within_the_instant_of_the_cursor_is_loaded(api: Api, duckdb_store: Store) -> None:
+    text = "{cursor_path: t, start_param: since, initial_value: 2024-01-01}"
+    row = {"id": 1, "t": "2024-01-01T12:00:00Z", "state": "open", "large": 2**60}
+    api.rows = [row, {"id": 2, "t": "2024-01-01T12:00:00Z", "state": "open", "large": 2**70}]
+    assert load_into(duckdb_store, file_of(text), "rows").rows == 2
+    api.rows[0] = {**row, "state": "closed"}
+    assert load_into(duckdb_store, file_of(text), "rows").rows == 1
+    assert load_into(duckdb_store, file_of(text), "rows").rows == 0
+    assert duckdb_store.fetch("SELECT state FROM {}.rows ORDER BY id") == [("closed",), ("open",)]
+
+
 def test_a_time_that_is_written_in_another_way_fails_with_the_remedy(api: Api, duckdb_store: Store) -> None:
     api.rows = [{"id": 1, "t": "Mon, 01 Jan 2024 12:00:00 +0000"}]
     file = file_of("{cursor_path: t, start_param: since, end_param: until}", DAILY)
