@@ -389,6 +389,33 @@ resources:
     assert ("may begin at the later bound" in done.out) == said
 
 
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (
+            "hash: {fields: [emial, id]}",
+            "– hash names `emial`, which none of these rows has; did you mean `email`?",
+        ),
+        (
+            'drop: [phnoe, "visits[*].ip"]',
+            "– drop names `phnoe`, which none of these rows has; did you mean `phone`?",
+        ),
+        ('hash: {fields: [email, "visits[*].ip"]}, drop: [phone]', None),
+    ],
+)
+def test_check_names_what_would_not_be_hidden(cli: Cli, records: str, said: str | None) -> None:
+    write_api(f"""\
+client: {{base_url: "https://api.example.com"}}
+resources: [{{name: things, write_disposition: replace, records: {{{records}}}}}]
+""")
+    row = {"id": 1, "email": "ann@example.com", "phone": "1", "visits": [{"ip": "::1"}]}
+    with responses.RequestsMock() as api:
+        api.get("https://api.example.com/things", json={"data": [row, {**row, "id": 2}]})
+        done = cli("check", "acme")
+    found = [line.strip() for line in done.out.splitlines() if " names `" in line]
+    assert found == ([said] if said else [])
+
+
 def test_check_finds_out_that_the_first_page_is_not_all(cli: Cli) -> None:
     write_api("""\
 client: {base_url: "https://api.example.com"}

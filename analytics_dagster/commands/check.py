@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from dlt.common import jsonpath
+from requests import Response
 from rich.markup import escape
 
 from analytics_dagster.certifying.pages import Reading
@@ -27,9 +28,11 @@ from analytics_dagster.reading.errors import (
     SelectorError,
     WindowTooLargeError,
 )
+from analytics_dagster.reading.hiding import boxes
 from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sample import is_sample, sandbox_variables
 from analytics_dagster.spec import Incremental, Resource, Window, families
+from analytics_dagster.spec.expressions import field_path
 from analytics_dagster.spec.paginators import IN_HEADER
 from analytics_dagster.spec.placeholders import bounds_sent
 from analytics_dagster.spec.problems import nearest
@@ -164,6 +167,7 @@ def _findings(
     # Before the end of the first page, `records` may not have made the rows.
     if rows and (len(page.pages) > 1 or not isinstance(problem, PageError)):
         found += _key_findings(resolved, resource, rows)
+        found += _hiding_findings(resource, rows, page.answer)
         if endpoint.incremental and not problem:
             found.append(_cursor_finding(resource, endpoint.incremental, rows))
     if problem:
@@ -229,6 +233,31 @@ def _key_findings(resolved: ResolvedApi, resource: Resource, rows: Sequence[Any]
     return [
         *found,
         Finding(works, f"{text}; if they are different things, add a field that tells them apart"),
+    ]
+
+
+def _hiding_findings(resource: Resource, rows: Sequence[Any], answer: Response | None) -> list[Finding]:
+    """What `drop` and `hash` name that no row has: after a slip of the pen, what they mean would stay."""
+    records = resource.records
+    if records is None:
+        return []
+    lacking = [
+        ("hash", path)
+        for path in (records.hash.fields if records.hash else [])
+        if not any(place for row in rows for place in boxes(row, field_path(path)))
+    ]
+    # Dropped fields are gone from the rows. In an answer that is JSON, their names can be seen all the same.
+    if answer is not None and not (records.rows or resource.endpoint.response):
+        named = answer.text
+        lacking += [
+            ("drop", path)
+            for path in records.drop
+            if f'"{field_path(path)[-1]}"' not in named and path not in records.fields
+        ]
+    known = [str(name) for name in rows[0]]
+    return [
+        Finding(None, f"{key} names `{path}`, which none of these rows has{nearest(path, known)}")
+        for key, path in lacking
     ]
 
 
