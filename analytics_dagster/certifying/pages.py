@@ -11,7 +11,7 @@ from typing import Any
 import requests
 from dlt.sources.helpers.rest_client.paginators import BasePaginator
 
-from analytics_dagster.reading.paginators import WatchedPaginator
+from analytics_dagster.reading.watching import WatchedPaginator
 from analytics_dagster.spec import Window
 
 Row = dict[str, Any]

@@ -25,9 +25,9 @@ from analytics_dagster.reading.errors import (
     UnstableError,
     WindowTooLargeError,
 )
-from analytics_dagster.reading.paginators import WatchedPaginator
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.side_by_side import whole_side_by_side
+from analytics_dagster.reading.watching import WatchedPaginator
 from analytics_dagster.reading.wire import Answer
 from analytics_dagster.spec import Incremental, Resource, Window
 from analytics_dagster.spec.placeholders import bounds_sent

@@ -29,9 +29,10 @@ from analytics_dagster.reading.completion import Completion, described_for_dlt
 from analytics_dagster.reading.exports import ExportPages
 from analytics_dagster.reading.formats import Format
 from analytics_dagster.reading.meter import Meter
-from analytics_dagster.reading.paginators import WatchedPaginator, build_paginator
+from analytics_dagster.reading.paginators import build_paginator
 from analytics_dagster.reading.session import ApiSession
 from analytics_dagster.reading.unpacked import UnpackedPages
+from analytics_dagster.reading.watching import WatchedPaginator
 from analytics_dagster.spec import (
     Api,
     Auth,

@@ -39,7 +39,7 @@ from analytics_dagster.reading.errors import (
     RefusedError,
     RequestError,
 )
-from analytics_dagster.reading.paginators import WatchedPaginator
+from analytics_dagster.reading.watching import WatchedPaginator
 from analytics_dagster.spec import ApiFile
 from analytics_dagster_tests.faults.history import Kill, Load, Process
 
