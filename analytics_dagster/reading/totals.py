@@ -227,7 +227,11 @@ class Tally:
         if expected is None:
             if not (more or cut) and page.rows and self._total.wanted and (sign := _says_more(page)):
                 place, says = sign
-                raise self._problem(page, f"in the last answer `{place}` {says}{advice}", place)
+                what, meant = (
+                    f"in the last answer `{place}` {says}{advice}",
+                    f"`{place}` tells of something else",
+                )
+                raise self._problem(page, what, meant)
         elif self._at_first and self.rows > expected:
             return  # rows may have come meanwhile
         elif self.rows != expected and not (self.rows < expected and (more or cut)):
@@ -246,7 +250,7 @@ class Tally:
                 what = (
                     f"the API stated {total.before} at first and {total.value} later, so rows may be skipped"
                 )
-                raise self._problem(page, what, total.place, unstable=True)
+                raise self._problem(page, what, _counts_others(total), unstable=True)
         keys: set[Any] = set()
         if self._key and isinstance(pages, dlt_paginators.RangePaginator):
             with suppress(KeyError, TypeError, IndexError):  # rows without these fields, or objects in them
@@ -265,15 +269,18 @@ class Tally:
         self._keys = keys
 
     def _problem(
-        self, page: Page, what: str, place: str | None = None, *, unstable: bool = False
+        self, page: Page, what: str, meant: str | None = None, *, unstable: bool = False
     ) -> PageError:
-        """The error that says what was expected and seen."""
-        place = place or self._total.place
-        meant = f"`{place}` does not count these rows" if place else "that is as it should be"
+        """The error that says what was expected and seen, and by what else it may be right."""
+        meant = meant or _counts_others(self._total)
         return (UnstableError if unstable else PageError)(
             f"The pages of {without_query(page.answer.url)} are not whole: {what}. If the rows changed"
             f" meanwhile, another run will do; if {meant}, write `total_path: null` in the paginator."
         )
+
+
+def _counts_others(total: StatedTotal) -> str:
+    return f"`{total.place}` does not count these rows" if total.place else "that is as it should be"
 
 
 def same_pages(page: Page, pages: dlt_paginators.BasePaginator | None, what: str = "are the same") -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analytics_dagster.reading import paginators
+from analytics_dagster.reading import watching
 from analytics_dagster.reading.errors import (
     PageError,
     RefusedError,
@@ -342,7 +342,7 @@ def test_a_page_that_comes_again_with_another_value_in_each_row_is_an_error(styl
 
 @pytest.mark.parametrize("style", ["json_link", "header_link", "cursor", "header_cursor", "auto"])
 def test_empty_pages_do_not_go_on_for_ever(style: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paginators, "_EMPTY_PAGES", 5)
+    monkeypatch.setattr(watching, "_EMPTY_PAGES", 5)
     api = PagedApi(style)
     api.endless = True
 
