@@ -166,14 +166,13 @@ def _too_long(root: Node, nodes: list[Node]) -> Iterator[Mistake]:
     """Names of which dlt would make no schema."""
     of_api = combinations.table_key(str(root.items["name"].value))
     longest = combinations.LONGEST_SCHEMA - len("__")
-    most = longest - len(of_api)
     for index, node in enumerate(nodes):
-        if (length := len(combinations.table_key(_name(node) or ""))) > most:
+        if (length := len(combinations.table_key(_name(node) or ""))) > longest - len(of_api):
             yield Mistake(
                 ("resources", index, "name"),
-                f"the names of the API and of a resource may have {longest} characters together, and"
-                f" `{of_api}` leaves {most}, not {length}; give it a shorter one, and a table_name if the"
-                " table is to keep the long one",
+                f"the names of the API and of a resource may have {longest} characters together, and have"
+                f" {len(of_api)} and {length}; give it a shorter one, and a table_name if the table is to"
+                " keep the long one",
             )
 
 

@@ -896,7 +896,7 @@ def test_names_of_which_dlt_makes_no_schema_are_refused() -> None:
     text = "client: {base_url: 'https://x.y'}\nname: example\nresources:\n- %s\n- {name: %s, %s}"
     (found,) = problems(text % ("b", "a" * 56, "write_disposition: replace"))[1:]
     assert (found.line, found.key) == (5, "resources[1].name")
-    assert "together, and `example` leaves 55, not 56; give it a shorter one" in found.message
+    assert "together, and have 7 and 56; give it a shorter one" in found.message
     assert len(problems(text % ("b", "a" * 55, "write_disposition: replace"))) == 1
 
 
