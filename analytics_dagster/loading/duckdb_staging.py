@@ -1,5 +1,7 @@
 """How rows are staged in DuckDB and merged from there, so that each is written once and few are in memory."""
 
+# ruff: noqa: S608 - all names are quoted
+
 from __future__ import annotations
 
 import os
@@ -74,23 +76,23 @@ def _rows(client: SqlClientBase[Any], columns: Mapping[str, str], file: Path, nu
     literal = client.capabilities.escape_literal
     assert literal is not None
     source = f"read_parquet({literal(str(file))}, {_FILE_NUMBER} = true)"
-    present = _columns(client, f"(SELECT * FROM {source})")  # noqa: S608 - quoted
+    present = _columns(client, f"(SELECT * FROM {source})")
     first = number * _MOST_ROWS_OF_A_FILE
     selected = [f"{_FILE_NUMBER} + {first} AS {_NUMBER}"]
     for name, data_type in columns.items():
         column = client.escape_column_name(name)
         selected.append(f"CAST({column if name in present else 'NULL'} AS {data_type}) AS {column}")
-    return f"SELECT {', '.join(selected)} FROM {source}"  # noqa: S608 - quoted
+    return f"SELECT {', '.join(selected)} FROM {source}"
 
 
 def _columns(client: SqlClientBase[Any], source: str) -> dict[str, str]:
     """The names and types of a table's or query's columns."""
-    found = client.execute_sql(f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM {source})")  # noqa: S608
+    found = client.execute_sql(f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM {source})")
     return dict(cast("Any", found or ()))
 
 
 class LeanMerge(SqlMergeFollowupJob):
-    """dlt's merge, which numbers the staged rows of each key to keep one: here their ids, not whole rows."""
+    """dlt's merge, which numbers all staged rows to keep one a key; here only those of keys that come again."""
 
     @classmethod
     def gen_select_from_dedup_sql(
@@ -103,7 +105,7 @@ class LeanMerge(SqlMergeFollowupJob):
         condition_columns: Sequence[str] | None = None,
         skip_dedup: bool = False,  # noqa: FBT001, FBT002 - dlt's
     ) -> str:
-        """The rows to insert. A window over whole rows would hold all of them in memory at once."""
+        """The rows to insert. Numbering all of them would hold them in memory at once."""
         sort = cast("Any", dedup_sort)
         hidden = f'"{_NUMBER}"' in map(str.lower, columns)  # by a column of that name
         if skip_dedup or hidden or len(columns) == 1:
@@ -116,8 +118,14 @@ class LeanMerge(SqlMergeFollowupJob):
                 cast("Any", condition_columns),
                 skip_dedup,
             )
-        kept = super().gen_select_from_dedup_sql(table_name, primary_keys, [_NUMBER], sort)
+        keys = ", ".join(primary_keys)
+        again = f"SELECT {keys} FROM {table_name} GROUP BY {keys} HAVING count(*) > 1"
+        sorted_by = [str(dedup_sort[0])] if dedup_sort else []
+        numbered = dict.fromkeys([*primary_keys, *sorted_by, _NUMBER])
+        twins = f"(SELECT {', '.join(numbered)} FROM {table_name} WHERE ({keys}) IN ({again}))"
+        kept = super().gen_select_from_dedup_sql(twins, primary_keys, [_NUMBER], sort)
         return (
-            f"SELECT {', '.join(columns)} FROM {table_name}"  # noqa: S608 - quoted by dlt
-            f" WHERE {_NUMBER} IN ({kept}) AND ({condition or '1 = 1'})"
+            f"SELECT {', '.join(columns)} FROM {table_name}"
+            f" WHERE (({keys}) IN ({again}) IS NOT TRUE OR {_NUMBER} IN ({kept}))"
+            f" AND ({condition or '1 = 1'})"
         )
