@@ -92,7 +92,7 @@ def _columns(client: SqlClientBase[Any], source: str) -> dict[str, str]:
 
 
 class LeanMerge(SqlMergeFollowupJob):
-    """dlt's merge, which numbers all staged rows to keep one a key; here only those of keys that come again."""
+    """dlt's merge, which numbers all staged rows to keep one a key; here those of keys that come again."""
 
     @classmethod
     def gen_select_from_dedup_sql(
