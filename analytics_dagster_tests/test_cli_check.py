@@ -416,6 +416,18 @@ resources: [{{name: things, write_disposition: replace, records: {{{records}}}}}
     assert found == ([said] if said else [])
 
 
+def test_check_says_that_rows_do_not_fit_what_hides_them(cli: Cli) -> None:
+    write_api("""\
+client: {base_url: "https://api.example.com"}
+resources: [{name: things, write_disposition: replace, records: {hash: {fields: [email]}, drop: [phone]}}]
+""")
+    with responses.RequestsMock() as api:
+        api.get("https://api.example.com/things", json={"data": ["ann", "bob"]})
+        done = cli("check", "acme")
+    assert "does not fit `records`" in done.out
+    assert done.code == 1
+
+
 def test_check_finds_out_that_the_first_page_is_not_all(cli: Cli) -> None:
     write_api("""\
 client: {base_url: "https://api.example.com"}

@@ -33,7 +33,7 @@ from analytics_dagster.reading.meter import Meter
 from analytics_dagster.sample import is_sample, sandbox_variables
 from analytics_dagster.spec import Incremental, Resource, Window, families
 from analytics_dagster.spec.expressions import field_path
-from analytics_dagster.spec.paginators import IN_HEADER
+from analytics_dagster.spec.page_ends import IN_HEADER
 from analytics_dagster.spec.placeholders import bounds_sent
 from analytics_dagster.spec.problems import nearest
 
@@ -167,7 +167,8 @@ def _findings(
     # Before the end of the first page, `records` may not have made the rows.
     if rows and (len(page.pages) > 1 or not isinstance(problem, PageError)):
         found += _key_findings(resolved, resource, rows)
-        found += _hiding_findings(resource, rows, page.answer)
+        if not problem:
+            found += _hiding_findings(resource, rows, page.answer)
         if endpoint.incremental and not problem:
             found.append(_cursor_finding(resource, endpoint.incremental, rows))
     if problem:

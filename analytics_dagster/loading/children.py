@@ -225,7 +225,7 @@ class Children:
 
     def _slash(self, asked: _Asked, error: LoadError) -> str:
         """What to do if a slash in a value has led to another place, which the API does not know."""
-        for source, value in zip(self._sources, asked.row.values(), strict=False):
+        for source, value in zip(self._sources, asked.row.values(), strict=False):  # bounds may follow them
             if isinstance(error, RefusedError) and source in self._as_is and "/" in str(value):
                 return f", whose `/` parts the path (`{_placeholder(source)}!e}}` encodes it)"
         return ""
@@ -233,11 +233,7 @@ class Children:
 
 def _placeholder(source: Source) -> str:
     """How one begins that stands for a value."""
-    return (
-        f"{{{source.of}.{source.field}"
-        if source.of == FOR_EACH
-        else f"{{resources.{source.of}.{source.field}"
-    )
+    return f"{{{'' if source.of == FOR_EACH else 'resources.'}{source.of}.{source.field}"
 
 
 def ask_children(

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import requests
 
-from analytics_dagster.reading.session import ApiSession, Coming
+from analytics_dagster.reading.coming import Coming
+from analytics_dagster.reading.session import ApiSession
 
 
 class ReadAhead:

@@ -13,9 +13,7 @@ from typing import Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,6})?", re.ASCII)
-_DATE_OF_JSON = re.compile(
-    r"/Date\((-?\d+)([+-]\d{4})?\)/", re.ASCII
-)  # in UTC, whatever offset is to be shown
+_DATE_OF_JSON = re.compile(r"/Date\((-?\d+)([+-]\d{4})?\)/", re.ASCII)  # an offset is for showing it alone
 _FINER = re.compile(r"[.,]\d{6}\d*[1-9]")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _TOO_FAR = "beyond the years 1 to 9999"

@@ -14,11 +14,11 @@ from urllib.parse import parse_qsl, quote, urljoin, urlsplit
 from dlt.common import jsonpath
 from requests import Request, Response
 
+from analytics_dagster.reading.coming import Coming
 from analytics_dagster.reading.errors import ExportError, LoadError, PageError
 from analytics_dagster.reading.origins import origin, without_query
 from analytics_dagster.reading.outcomes import in_words
 from analytics_dagster.reading.rates import retry_after
-from analytics_dagster.reading.session import Coming
 from analytics_dagster.reading.unpacked import UnpackedPages
 from analytics_dagster.reading.wire import Answer
 from analytics_dagster.spec.export import TAKEN, Export, ExportDownload, ExportPoll, ExportRequest

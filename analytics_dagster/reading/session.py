@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
 
 import requests
@@ -16,6 +15,7 @@ from requests.hooks import default_hooks, dispatch_hook  # pyright: ignore[repor
 
 from analytics_dagster.reading.actions import Actions
 from analytics_dagster.reading.budget import budget_of
+from analytics_dagster.reading.coming import Coming, take_coming
 from analytics_dagster.reading.errors import (
     ForbiddenOriginError,
     LoadError,
@@ -45,19 +45,6 @@ _TRANSIENT = (408, 425, 429)  # refusals that may be gone by the next run
 _TOO_MUCH = (429, 503)  # say that the API has too much to do
 _MARKS = {"actions", "format", "once"}  # of a paginator on a request, which stay on it when it is prepared
 _HARMLESS = {"accept", "accept-encoding", "connection", "content-length", "content-type", "user-agent"}
-
-
-@dataclass(frozen=True)
-class Coming:
-    """A request that is under way before its turn, or answered."""
-
-    prepared: requests.PreparedRequest
-    answer: Future[Answer]
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether it is known that there will be no answer."""
-        return self.answer.done() and (self.answer.cancelled() or self.answer.exception() is not None)
 
 
 class RenewableAuth(Protocol):
@@ -197,7 +184,7 @@ class ApiSession(requests.Session):
         """
         if kwargs.get("allow_redirects") is False:  # a step of a redirect, inside the try that led to it
             return cast("Answer", super().send(request, **kwargs))
-        coming = _coming(request)
+        coming = take_coming(request)
         return self._send(request, **kwargs) if coming is None else coming.answer.result()
 
     def _send(self, request: requests.PreparedRequest, **kwargs: Any) -> Answer:
@@ -237,7 +224,7 @@ class ApiSession(requests.Session):
         """
         if (before_next := vars(request).pop("before_next", None)) is not None:
             before_next()
-        if (coming := _coming(request)) is not None:
+        if (coming := take_coming(request)) is not None:
             vars(coming.prepared)["coming"] = coming
             return coming.prepared
         try:
@@ -344,11 +331,6 @@ class ApiSession(requests.Session):
         else:
             return
         raise problem
-
-
-def _coming(request: requests.Request | requests.PreparedRequest) -> Coming | None:
-    """What was sent for a request before its turn."""
-    return vars(request).pop("coming", None)
 
 
 def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -13,7 +13,7 @@ from dlt.sources.helpers.rest_client import paginators as dlt_paginators
 from analytics_dagster.reading.errors import PageError, UnstableError
 from analytics_dagster.reading.origins import without_query
 from analytics_dagster.reading.selection import Page, RowSelection
-from analytics_dagster.spec.paginators import IN_HEADER
+from analytics_dagster.spec.page_ends import IN_HEADER
 
 _TOTALS = (
     *("total", "total_count", "totalCount", "total_results", "totalResults", "total_items", "totalItems"),

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from requests import Request, Response
 
+from analytics_dagster.reading.coming import Coming
 from analytics_dagster.reading.errors import PageError, TooLargeError
 from analytics_dagster.reading.formats import Format
 from analytics_dagster.reading.origins import without_query
 from analytics_dagster.reading.selection import Page
-from analytics_dagster.reading.session import Coming
 from analytics_dagster.reading.watching import WatchedPaginator
 from analytics_dagster.reading.wire import Answer
 

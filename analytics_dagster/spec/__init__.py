@@ -16,6 +16,7 @@ from analytics_dagster.spec.checking import ApiFile
 from analytics_dagster.spec.endpoint import Endpoint, EndpointDefaults, Incremental
 from analytics_dagster.spec.files import find_files, parse_text, read_file, read_files
 from analytics_dagster.spec.json_schema import json_schema
+from analytics_dagster.spec.page_ends import PastEnd
 from analytics_dagster.spec.paginators import (
     CursorPaginator,
     HeaderCursorPaginator,
@@ -27,7 +28,6 @@ from analytics_dagster.spec.paginators import (
     OffsetPaginator,
     PageNumberPaginator,
     Paginator,
-    PastEnd,
     SimplePaginator,
     UntilEmptyPaginator,
 )

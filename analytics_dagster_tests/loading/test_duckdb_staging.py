@@ -22,8 +22,12 @@ resources:
   - name: rows
     primary_key: id
     write_disposition: merge
-    endpoint: {{path: rows, data_selector: data, paginator: {{type: offset, limit: 1}}}}
+    endpoint:
+      path: rows
+      data_selector: data
+      paginator: {{type: offset, limit: 1}}
 """
+CURSOR = "      incremental: {cursor_path: t, initial_value: 2024-01-01, start_param: since}\n"
 
 
 @pytest.fixture
@@ -34,14 +38,14 @@ def many_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_WRITER__FILE_MAX_ITEMS", "1")
 
 
-def load_pages(store: Store, *rows: dict[str, Any]) -> None:
+def load_pages(store: Store, *rows: dict[str, Any], cursor: str = "") -> None:
     def page(request: PreparedRequest) -> tuple[int, dict[str, str], str]:
         offset = int(parse_qs(urlsplit(str(request.url)).query)["offset"][0])
         return 200, {}, json.dumps({"data": rows[offset : offset + 1], "total": len(rows)})
 
     with responses.RequestsMock() as api:
         api.add_callback("GET", "https://api.example.com/rows", page, content_type="application/json")
-        load_into(store, parse_text(FILE.format(name=store.api), "apis/x.yaml"), "rows")
+        load_into(store, parse_text(FILE.format(name=store.api) + cursor, "apis/x.yaml"), "rows")
 
 
 @pytest.mark.usefixtures("many_files")
@@ -67,6 +71,24 @@ def test_several_files_of_a_table_and_of_one_nested_in_it(duckdb_store: Store) -
         (3, "c"),
         (4, "e"),
     ]
+
+
+@pytest.mark.usefixtures("many_files")
+@pytest.mark.parametrize("tags", [[], ["a"]], ids=["flat", "nested"])
+@pytest.mark.parametrize("days", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_of_versions_in_several_files_the_latest_stays(
+    duckdb_store: Store, days: tuple[int, int, int], tags: list[str]
+) -> None:
+    def version(row_id: int, day: int) -> dict[str, Any]:
+        return {"id": row_id, "t": f"2024-01-0{day}T00:00:00Z", "day": day} | ({"tags": tags} if tags else {})
+
+    first, *later = days
+    load_pages(
+        duckdb_store, version(1, first), version(2, 2), *(version(1, day) for day in later), cursor=CURSOR
+    )
+    assert duckdb_store.fetch("SELECT id, day FROM {}.rows ORDER BY id") == [(1, 3), (2, 2)]
+    if tags:
+        assert duckdb_store.fetch("SELECT count(*) FROM {}.rows__tags") == [(2,)]
 
 
 @pytest.mark.usefixtures("many_files")
