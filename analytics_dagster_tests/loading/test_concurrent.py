@@ -119,6 +119,7 @@ class Loading:
 def _load(
     told: Any, gate: Any, ends: str, place: Path, temporary: str, *arguments: Any
 ) -> None:  # in the other process
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what shells run in the background
     os.chdir(place)
     os.environ["TMPDIR"] = tempfile.tempdir = temporary
     turns._wait = _telling(told, turns._wait)
